@@ -1,0 +1,149 @@
+"""Every error this program raises on purpose.
+
+OrchestratorError            exit 1   the base; anything else that escapes is a bug
+├── InputError               exit 4   what the user gave us cannot be used
+│   ├── PlanError                     the plan file; carries every problem at once
+│   ├── ConfigError                   environment or settings
+│   ├── FaultScriptError              the sandbox's fault file
+│   └── UsageError                    the command line
+├── AccessError              exit 5   the org refuses our credential for every call
+│   ├── TokenRejected
+│   └── ScopeMissing
+├── ReportError              exit 1   the report could not be written
+└── CallError                exit 1   one API call failed for good; an outcome, not a crash
+    ├── NoAnswer                      connection lost, time-out, unreadable answer
+    ├── Refused                       the org answered with an error
+    └── Halted                        the run stopped before the call could be sent
+
+A message never holds a secret; `context` holds only values that are safe to print.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+
+
+class ExitCode(IntEnum):
+    """What the process tells its caller. Documented in `--help`; never renumbered."""
+
+    DONE = 0
+    UNEXPECTED = 1
+    CHANGED = 2
+    PARTIAL = 3
+    INVALID = 4
+    ACCESS = 5
+    SAFETY = 6
+    UNFINISHED = 7
+    LOCKED = 11
+    INTERRUPTED = 130
+    TERMINATED = 143
+
+
+class OrchestratorError(Exception):
+    """The base of all our errors: a message, what to do next, and safe context."""
+
+    exit_code: ExitCode = ExitCode.UNEXPECTED
+
+    def __init__(self, message: str, *, hint: str | None = None, **context: object) -> None:
+        super().__init__(message)
+        self.message = message
+        self.hint = hint
+        self.context = {name: value for name, value in context.items() if value is not None}
+
+    def diagnostics(self) -> str:
+        """Return the text for the operator: message, context, hint, one per line."""
+        lines = [self.message]
+        lines += [f"  {name}: {value}" for name, value in self.context.items()]
+        if self.hint:
+            lines.append(f"  hint: {self.hint}")
+        return "\n".join(lines)
+
+
+class InputError(OrchestratorError):
+    """What the user gave us cannot be used; nothing was called."""
+
+    exit_code = ExitCode.INVALID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Problem:
+    """One thing wrong in a file: where, on which field, and what to do about it."""
+
+    file: str
+    line: int  # 1-based
+    column: int  # 1-based
+    path: str  # e.g. jobs[0].targets[3]; empty for the file as a whole
+    message: str
+    hint: str | None = None
+
+    def __str__(self) -> str:
+        where = f"{self.file}:{self.line}:{self.column}: "
+        field = f"{self.path}: " if self.path else ""
+        hint = f" ({self.hint})" if self.hint else ""
+        return f"{where}{field}{self.message}{hint}"
+
+
+class PlanError(InputError):
+    """The plan is wrong; `problems` lists every reason, in file order."""
+
+    def __init__(self, problems: Sequence[Problem], *, hidden: int = 0) -> None:
+        self.problems = tuple(problems)
+        self.hidden = hidden  # further problems of the same kind that are not listed
+        total = len(self.problems) + hidden
+        noun = "problem" if total == 1 else "problems"
+        super().__init__(f"{total} {noun} in the plan")
+
+    def diagnostics(self) -> str:
+        lines = [str(problem) for problem in self.problems]
+        if self.hidden:
+            lines.append(f"... and {self.hidden} more")
+        lines.append(self.message)
+        return "\n".join(lines)
+
+
+class ConfigError(InputError):
+    """The environment or a setting is missing or wrong."""
+
+
+class FaultScriptError(InputError):
+    """The sandbox's fault file is wrong."""
+
+
+class UsageError(InputError):
+    """The command line is wrong."""
+
+
+class AccessError(OrchestratorError):
+    """The org refuses this credential for every call, so the whole run stops."""
+
+    exit_code = ExitCode.ACCESS
+
+
+class TokenRejected(AccessError):
+    """The org does not accept the token (401 E0000011)."""
+
+
+class ScopeMissing(AccessError):
+    """The token lacks an OAuth scope (403, RFC 6750 section 3.1 insufficient_scope)."""
+
+
+class ReportError(OrchestratorError):
+    """The report could not be written."""
+
+
+class CallError(OrchestratorError):
+    """One API call failed for good. The engine turns it into a target's outcome."""
+
+
+class NoAnswer(CallError):
+    """No usable answer came back, so whether the call took effect is not known."""
+
+
+class Refused(CallError):
+    """The org answered, with an error that a retry will not change."""
+
+
+class Halted(CallError):
+    """The run is stopping, and this call was not sent."""

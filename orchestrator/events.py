@@ -1,0 +1,93 @@
+"""What happened during a run, as frozen records for whoever watches it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+from orchestrator.model import Certificate, KeyRef, Outcome, RunId, StopCause
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStarted:
+    """The plan is resolved and the first call is about to be made."""
+
+    run_id: RunId
+    plan: str
+    org: str
+    dry_run: bool
+    targets: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SourceRead:
+    """The source key of a job is known, or is not to be had (`problem`)."""
+
+    job: str
+    key: KeyRef
+    certificate: Certificate | None
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetSettled:
+    """The outcome of a target is final for this run."""
+
+    outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRetried:
+    """An attempt failed in a way that a further attempt may mend."""
+
+    call: str  # method and path template
+    attempt: int  # the attempt that failed, from 1
+    cause: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallPaced:
+    """A call waits for its rate-limit bucket."""
+
+    bucket: str
+    wait_seconds: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunStopping:
+    """No further target is started; those in flight are finished."""
+
+    cause: StopCause
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunFinished:
+    """Every target has an outcome."""
+
+    counts: dict[str, int]  # by status
+    exit_code: int
+
+
+Event = (
+    RunStarted | SourceRead | TargetSettled | CallRetried | CallPaced | RunStopping | RunFinished
+)
+
+
+class Observer(Protocol):
+    """Told of every event, in order. Must not block; it cannot change the run."""
+
+    def notify(self, event: Event) -> None: ...
+
+
+class Broadcast:
+    """Pass every event to several observers."""
+
+    def __init__(self, observers: Iterable[Observer] = ()) -> None:
+        self.observers = list(observers)
+
+    def notify(self, event: Event) -> None:
+        for observer in self.observers:
+            observer.notify(event)
