@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from datetime import UTC, datetime
 from typing import Protocol
@@ -24,6 +25,10 @@ class Clock(Protocol):
         """Wait; a cancellation point even for zero seconds."""
         ...
 
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        """Wait for the event, at most so long; `math.inf` waits for the event alone."""
+        ...
+
 
 class SystemClock:
     """The real clock."""
@@ -36,3 +41,7 @@ class SystemClock:
 
     async def sleep(self, seconds: float) -> None:
         await anyio.sleep(max(0.0, seconds))
+
+    async def wait(self, event: anyio.Event, seconds: float) -> None:
+        with anyio.move_on_after(None if seconds == math.inf else max(0.0, seconds)):
+            await event.wait()

@@ -9,8 +9,10 @@ OrchestratorError            exit 1   the base; anything else that escapes is a 
 ├── AccessError              exit 5   the org refuses our credential for every call
 │   ├── TokenRejected
 │   └── ScopeMissing
+├── SafetyError              exit 6   a belt of the plan says no; nothing was called
 ├── ReportError              exit 1   the report could not be written
 └── CallError                exit 1   one API call failed for good; an outcome, not a crash
+    ├── Transient                     one attempt failed; never leaves the client
     ├── NoAnswer                      connection lost, time-out, unreadable answer
     ├── Refused                       the org answered with an error
     └── Halted                        the run stopped before the call could be sent
@@ -129,12 +131,30 @@ class ScopeMissing(AccessError):
     """The token lacks an OAuth scope (403, RFC 6750 section 3.1 insufficient_scope)."""
 
 
+class SafetyError(OrchestratorError):
+    """A safety belt of the plan says no; nothing was called."""
+
+    exit_code = ExitCode.SAFETY
+
+
 class ReportError(OrchestratorError):
     """The report could not be written."""
 
 
 class CallError(OrchestratorError):
     """One API call failed for good. The engine turns it into a target's outcome."""
+
+
+class Transient(CallError):
+    """One attempt failed in a way that a further attempt may mend."""
+
+    def __init__(
+        self, cause: str, *, lost: bool = False, limited: bool = False, wait: float | None = None
+    ) -> None:
+        super().__init__(cause)
+        self.lost = lost  # the call may have taken effect
+        self.limited = limited  # a rate limit said so; the pacing knows when to go on
+        self.wait = wait  # seconds the org asked for
 
 
 class NoAnswer(CallError):

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
 from orchestrator.model import Certificate, KeyRef, Outcome, RunId, StopCause
+
+log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -83,11 +86,15 @@ class Observer(Protocol):
 
 
 class Broadcast:
-    """Pass every event to several observers."""
+    """Pass every event to several observers; one that cannot write any more is dropped."""
 
     def __init__(self, observers: Iterable[Observer] = ()) -> None:
         self.observers = list(observers)
 
     def notify(self, event: Event) -> None:
-        for observer in self.observers:
-            observer.notify(event)
+        for observer in tuple(self.observers):
+            try:
+                observer.notify(event)
+            except OSError as error:  # a closed pipe, a full disk: the run is worth more
+                self.observers.remove(observer)
+                log.warning("%s is not told of events any more: %s", type(observer).__name__, error)

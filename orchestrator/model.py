@@ -42,12 +42,15 @@ class Target:
 
     job: str
     app: AppId
-    tags: Mapping[str, str] = field(default=NO_TAGS)  # the other columns of its CSV row
+    tags: Mapping[str, str] = field(
+        default_factory=lambda: NO_TAGS
+    )  # the other columns of its CSV row
 
 
 class Status(StrEnum):
     """What became of a target."""
 
+    PLANNED = "planned"  # only in a dry run: it would be cloned
     CLONED = "cloned"
     ALREADY_PRESENT = "already_present"
     FAILED = "failed"
@@ -72,6 +75,7 @@ class Reason(StrEnum):
 
     TARGET_NOT_FOUND = "target_not_found"
     FORBIDDEN = "forbidden"
+    ACCESS_REFUSED = "access_refused"  # our credential is good for nothing any more
     REJECTED = "rejected"
     PROOF_MISMATCH = "proof_mismatch"
     NO_ANSWER = "no_answer"
@@ -115,7 +119,9 @@ class Outcome:
     key: KeyRef
     status: Status
     detail: str  # one sentence for a person
+    label: str | None = None  # the app's label, where the run has read it
     proof: Proof | None = None  # set when staged
     reason: Reason | None = None  # set when not staged
     retryable: bool = False  # a later run may well succeed
     evidence: Evidence = field(default=Evidence())
+    settled_at: datetime | None = None

@@ -1,0 +1,257 @@
+"""The command line. Every command parses, calls and returns; the work is elsewhere.
+
+Only light imports here: `--help` must not wait for libraries that no help text needs.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from typer.exceptions import TyperException
+
+from orchestrator import __version__
+from orchestrator.errors import ExitCode, OrchestratorError, PlanError, UsageError
+
+EPILOG = """
+\b
+Exit codes:
+  0 done, also when nothing was due      6 safety belt or failure budget
+  1 unexpected                           7 deadline or per-run cap, work remains
+  2 changes (only --detailed-exitcode)   11 another run holds the lock
+  3 some targets failed                  130 interrupted
+  4 plan, settings or usage invalid      143 terminated
+  5 authentication or scope              any other: a failure
+
+\b
+Examples:
+  okta-keys run plans/quickstart.yaml --sandbox
+  okta-keys preview rotation.yaml
+  okta-keys run rotation.yaml --output json > result.json
+"""
+
+app = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    pretty_exceptions_enable=False,
+    no_args_is_help=True,
+    epilog=EPILOG,
+    help="Clone one Okta signing key into many apps: paced, repeatable, every success proven.",
+)
+
+
+class OutputChoice(StrEnum):
+    """What goes to stdout."""
+
+    text = "text"
+    json = "json"
+    ndjson = "ndjson"
+
+
+class SchemaChoice(StrEnum):
+    """Which JSON Schema to print."""
+
+    plan = "plan"
+    report = "report"
+
+
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan file (YAML).")]
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="Use a sandbox org in this process, not the real one.")
+]
+Faults = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Faults for the sandbox to make.")
+]
+OutputOption = Annotated[
+    OutputChoice, typer.Option("--output", help="Data on stdout; text for people is on stderr.")
+]
+ReportDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where reports go, instead of the plan's dir.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing unless something changed or failed.")
+]
+Detailed = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Dry run without a read per target: cheaper, less exact.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every call to stderr; never a secret.")
+]
+
+
+def version_asked(value: bool) -> None:  # noqa: FBT001 - Typer's callback
+    if value:
+        typer.echo(f"okta-keys {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    *,
+    version: Annotated[
+        bool, typer.Option("--version", callback=version_asked, is_eager=True, help="Print it.")
+    ] = False,
+) -> None:
+    """Take the options that come before a command."""
+
+
+@app.command()
+def run(
+    plan: PlanPath,
+    *,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `preview`.")] = False,
+    quick: Quick = False,
+    sandbox: Sandbox = False,
+    faults: Faults = None,
+    output: OutputOption = OutputChoice.text,
+    report_dir: ReportDir = None,
+    quiet: Quiet = False,
+    detailed_exitcode: Detailed = False,
+    verbose: Verbose = False,
+) -> int:
+    """Clone the plan's keys into its targets, and write the report. Safe to repeat."""
+    from orchestrator.cli.execute import Options, Output, execute
+
+    if quick and not dry_run:
+        raise UsageError("--quick goes with --dry-run")
+    if faults and not sandbox:
+        raise UsageError("--faults goes with --sandbox")
+    start_logging(verbose=verbose)
+    options = Options(
+        plan=plan,
+        dry_run=dry_run,
+        quick=quick,
+        sandbox=sandbox,
+        faults=faults,
+        output=Output(output.value),
+        report_dir=report_dir,
+        quiet=quiet,
+        detailed=detailed_exitcode,
+    )
+    return execute(options)
+
+
+@app.command()
+def preview(
+    plan: PlanPath,
+    *,
+    quick: Quick = False,
+    sandbox: Sandbox = False,
+    faults: Faults = None,
+    output: OutputOption = OutputChoice.text,
+    report_dir: ReportDir = None,
+    quiet: Quiet = False,
+    detailed_exitcode: Detailed = False,
+    verbose: Verbose = False,
+) -> int:
+    """Say what `run` would do to each target, what it would cost and how long it would take."""
+    return run(
+        plan,
+        dry_run=True,
+        quick=quick,
+        sandbox=sandbox,
+        faults=faults,
+        output=output,
+        report_dir=report_dir,
+        quiet=quiet,
+        detailed_exitcode=detailed_exitcode,
+        verbose=verbose,
+    )
+
+
+@app.command()
+def validate(
+    plans: Annotated[list[Path], typer.Argument(metavar="PLAN...", help="The plan files.")],
+) -> int:
+    """Check plan files, and the CSV files they name, without any call."""
+    from orchestrator.cli.offline import validate_plans
+
+    return validate_plans(plans)
+
+
+@app.command()
+def schema(
+    of: Annotated[SchemaChoice, typer.Argument(help="Of which document.")] = SchemaChoice.plan,
+) -> int:
+    """Print the JSON Schema of the plan file, or of the report."""
+    from orchestrator.cli.offline import print_schema
+
+    return print_schema(of.value)
+
+
+@app.command()
+def sandbox(
+    *,
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 0,
+    apps: Annotated[int, typer.Option(min=0, max=100_000, help="How many SAML apps.")] = 20,
+    plan: Annotated[
+        Path | None, typer.Option(metavar="FILE", help="Add the apps and keys of this plan.")
+    ] = None,
+    seed: Annotated[int, typer.Option(help="The same seed makes the same org.")] = 0,
+    window: Annotated[
+        float, typer.Option(min=1.0, max=60.0, help="Seconds of a rate-limit window.")
+    ] = 60.0,
+    no_limits: Annotated[bool, typer.Option("--no-limits", help="No rate limits.")] = False,
+    faults: Faults = None,
+    verbose: Verbose = False,
+) -> int:
+    """Serve an in-memory org that behaves like Okta on the wire, until Ctrl-C."""
+    from orchestrator.cli.sandbox import SandboxOptions, serve_sandbox
+
+    start_logging(verbose=verbose)
+    return serve_sandbox(
+        SandboxOptions(
+            port=port,
+            apps=apps,
+            plan=plan,
+            seed=seed,
+            window_seconds=window,
+            limited=not no_limits,
+            faults=faults,
+        )
+    )
+
+
+def start_logging(*, verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run the command line and return its exit code: the only boundary for errors."""
+    try:
+        return int(app(arguments, standalone_mode=False) or 0)
+    except OrchestratorError as error:
+        print_error(error)
+        return error.exit_code
+    except TyperException as error:
+        sys.stderr.write(f"error: {error.format_message()}\n  hint: see okta-keys --help\n")
+        return ExitCode.INVALID
+    except (KeyboardInterrupt, typer.Abort):
+        sys.stderr.write("interrupted\n")
+        return ExitCode.INTERRUPTED
+    except BrokenPipeError:  # whoever read our stdout has left
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return ExitCode.UNEXPECTED
+
+
+def print_error(error: OrchestratorError) -> None:
+    prefix = "" if isinstance(error, PlanError) else "error: "
+    sys.stderr.write(f"{prefix}{error.diagnostics()}\n")
+
+
+def main_and_exit() -> None:
+    """Serve as the console script."""
+    raise SystemExit(main())

@@ -1,0 +1,147 @@
+"""The composition root: settings in, adapters out. The only place that reads the environment."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+
+from orchestrator.clock import Clock
+from orchestrator.engine.run import ResolvedJob
+from orchestrator.errors import ConfigError, FaultScriptError
+from orchestrator.events import Observer
+from orchestrator.halt import Halt
+from orchestrator.okta.api import OktaApi
+from orchestrator.okta.auth import ApiToken
+from orchestrator.okta.http import Timeouts, Transport, open_session
+from orchestrator.okta.pacer import Pacer
+from orchestrator.okta.retry import RetryPolicy
+from orchestrator.plan.org_url import check_org_url
+from orchestrator.plan.schema import Plan
+from orchestrator.sandbox.faults import FaultScript
+from orchestrator.sandbox.limits import LimitSettings
+from orchestrator.sandbox.org import SandboxOrg
+from orchestrator.sandbox.serve import serve
+from orchestrator.secret import Secret, resolve_reference
+
+URL_VARIABLE = "OKTA_CLIENT_ORGURL"
+TOKEN_VARIABLE = "OKTA_CLIENT_TOKEN"  # noqa: S105 - the name of a variable
+CONNECT_VARIABLE = "OKTA_CLIENT_CONNECTIONTIMEOUT"
+REQUEST_VARIABLE = "OKTA_CLIENT_REQUESTTIMEOUT"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OrgAccess:
+    """Which org, and the token for it."""
+
+    url: str
+    token: Secret
+
+
+def org_access(plan: Plan, environ: Mapping[str, str]) -> OrgAccess:
+    """Return where the plan's org is, from the plan itself or the Okta SDKs' variables.
+
+    Raises:
+        ConfigError: the URL or the token is named nowhere, or the URL cannot be used.
+    """
+    url = plan.org.url if plan.org else None
+    url = url or environ.get(URL_VARIABLE, "").strip()
+    if not url:
+        raise ConfigError(
+            "which org? The plan names no `org.url`, and the environment has none",
+            hint=f"export {URL_VARIABLE}=https://your-org.okta.com, or try it with --sandbox",
+        )
+    problem = check_org_url(url)
+    if problem:
+        raise ConfigError(f"the org URL cannot be used: {problem}")
+    reference = (plan.org.auth.token if plan.org else None) or f"env:{TOKEN_VARIABLE}"
+    return OrgAccess(url=url.rstrip("/"), token=resolve_reference(reference, environ))
+
+
+def timeouts(environ: Mapping[str, str]) -> Timeouts:
+    """Return the bounds of one attempt; the Okta SDKs' variables (seconds) override ours."""
+    standard = Timeouts()
+    read = seconds(environ, REQUEST_VARIABLE, standard.read)
+    connect = seconds(environ, CONNECT_VARIABLE, standard.connect)
+    return Timeouts(connect=connect, read=read, whole=4 * read)
+
+
+def seconds(environ: Mapping[str, str], name: str, standard: float) -> float:
+    text = environ.get(name, "").strip()
+    try:
+        value = float(text) if text else standard
+    except ValueError:
+        value = 0.0
+    if not 0 < value <= 3600:
+        raise ConfigError(f"{name} is not a number of seconds above 0", hint=f"{name}=30")
+    return value
+
+
+@asynccontextmanager
+async def open_api(
+    access: OrgAccess,
+    *,
+    capacity: float,
+    bounds: Timeouts,
+    clock: Clock,
+    halt: Halt,
+    random: Random,
+    observer: Observer,
+    retry: RetryPolicy | None = None,
+) -> AsyncIterator[OktaApi]:
+    """Open the way to an org, and close its connections at the end."""
+    async with open_session(bounds) as session:
+        pacer = Pacer(clock=clock, halt=halt, capacity=capacity, random=random, observer=observer)
+        yield OktaApi(
+            Transport(
+                session,
+                url=access.url,
+                auth=ApiToken(access.token),
+                pacer=pacer,
+                clock=clock,
+                halt=halt,
+                random=random,
+                observer=observer,
+                retry=retry or RetryPolicy(),
+                timeouts=bounds,
+            )
+        )
+
+
+def read_faults(path: Path | None) -> FaultScript:
+    """Read a fault script; none means a sandbox that behaves.
+
+    Raises:
+        FaultScriptError: the file cannot be read or is wrong.
+    """
+    if path is None:
+        return FaultScript.of([])
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise FaultScriptError(f"{path}: the fault script cannot be read: {error}") from error
+    return FaultScript.parse(text, file=str(path))
+
+
+@asynccontextmanager
+async def sandbox_for(jobs: Sequence[ResolvedJob], faults: FaultScript) -> AsyncIterator[OrgAccess]:
+    """Serve a sandbox in which the plan's apps and keys exist."""
+    org = SandboxOrg()
+    seed_apps(org, jobs)
+    async with serve(org, limits=LimitSettings(), faults=faults) as served:
+        yield OrgAccess(url=served.url, token=Secret(org.token))
+
+
+def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:
+    """Add the apps of a plan to a sandbox: every source with its key, every target without."""
+    for job in jobs:
+        if job.key.app not in org.apps:
+            org.add_app(job.key.app, label=f"Source of {job.name}")
+        if not org.holds(job.key.app, job.key.kid):
+            org.add_key(job.key.app, job.key.kid)
+    for job in jobs:
+        for target in job.stream():
+            if target.app not in org.apps:
+                org.add_app(target.app, label=f"Sandbox app {len(org.apps)}")

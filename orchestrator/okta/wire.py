@@ -1,0 +1,287 @@
+"""Okta's wire format: bodies, the headers that matter, and what an answer means.
+
+Everything here is pure. Bodies are parsed leniently, since no field of a key is marked required in
+Okta's OpenAPI document; what must hold is checked where it is used as proof.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from email.utils import parsedate_to_datetime
+from enum import Enum
+from functools import lru_cache
+from typing import Any, Generic, Protocol, TypeVar
+from urllib.parse import urlsplit
+
+import msgspec
+
+from orchestrator.model import AppId, Kid
+
+REQUEST_ID = "X-Okta-Request-Id"
+ALREADY_EXISTS = re.compile("already exists", re.IGNORECASE)
+VALIDATION_FAILED = "E0000001"
+TOKEN_INVALID = "E0000011"  # noqa: S105 - an error code, not a credential
+FEATURE_FORBIDDEN = "E0000015"
+READ_ONLY_MODE = "E0000010"
+NOT_FOUND = re.compile(r"Resource not found: (?P<id>\S+)(?: \((?P<type>\w+)\))?")
+KEY_LOCATION = re.compile(r"/api/v1/(?:apps|idps)/(?P<app>[^/]+)/credentials/keys/(?P<kid>[^/]+)$")
+LINK = re.compile(r'<(?P<url>[^<>]*)>\s*;[^,]*\brel="?(?P<rel>\w+)"?')
+
+T = TypeVar("T")
+
+
+class Headers(Protocol):
+    """What we need of a case-insensitive multi-dictionary."""
+
+    def get(self, key: str, /) -> str | None: ...
+    def getall(self, key: str, default: list[str], /) -> Sequence[str]: ...
+
+
+class JsonWebKey(msgspec.Struct, frozen=True, kw_only=True):
+    """A signing key credential. `kid` is opaque: it is no thumbprint of anything."""
+
+    kid: str | None = None
+    x5c: list[str] = []
+    x5t_s256: str | None = msgspec.field(name="x5t#S256", default=None)
+    created: str | None = None
+    expires_at: str | None = msgspec.field(name="expiresAt", default=None)
+
+
+class SigningCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """Which key an app signs with; no kid for sign-on modes that do not sign."""
+
+    kid: str | None = None
+
+
+class AppCredentials(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an app's credentials that we read."""
+
+    signing: SigningCredentials | None = None
+
+
+class Application(msgspec.Struct, frozen=True, kw_only=True):
+    """The part of an app that we read. Never send it back: it is not the whole app."""
+
+    id: str
+    label: str = ""
+    status: str = ""
+    sign_on_mode: str = msgspec.field(name="signOnMode", default="")
+    credentials: AppCredentials | None = None
+
+    @property
+    def active_kid(self) -> str | None:
+        """Return the kid the app signs with now."""
+        signing = self.credentials.signing if self.credentials else None
+        return signing.kid if signing else None
+
+
+class ErrorCause(msgspec.Struct, frozen=True):
+    """One reason within an error."""
+
+    errorSummary: str = ""  # noqa: N815 - Okta's name
+
+
+class ErrorBody(msgspec.Struct, frozen=True, kw_only=True):
+    """Okta's error object. Only `errorCode` is promised to stay the same."""
+
+    code: str | None = msgspec.field(name="errorCode", default=None)
+    summary: str = msgspec.field(name="errorSummary", default="")
+    causes: list[ErrorCause] = msgspec.field(name="errorCauses", default=[])
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refusal:
+    """Why the org said no."""
+
+    status: int
+    code: str | None
+    summary: str
+    causes: tuple[str, ...] = ()
+
+    @property
+    def is_duplicate(self) -> bool:
+        """Say whether this is Okta's answer to cloning a key that the target already has.
+
+        The code alone is Okta's generic validation error, and the summary only names the failing
+        validator, so the cause decides (ErrorKeyCredentialCloneDuplicateKey in Okta's OpenAPI).
+        """
+        return (
+            self.status == 400
+            and self.code == VALIDATION_FAILED
+            and any(ALREADY_EXISTS.search(cause) for cause in self.causes)
+        )
+
+    @property
+    def missing_id(self) -> str | None:
+        """Return the id that a 404 names as not found, if it names one."""
+        match = NOT_FOUND.search(self.summary) if self.status == 404 else None
+        return match["id"] if match else None
+
+    def __str__(self) -> str:
+        causes = "; ".join(self.causes)
+        text = f"{self.status} {self.code or 'without an Okta code'}: {self.summary}"
+        return f"{text} ({causes})" if causes else text
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RateHeaders:
+    """What one answer says of its rate-limit bucket. Times are whole seconds of the server."""
+
+    limit: int
+    remaining: int
+    reset: int  # epoch second at which the window ends
+    date: int  # epoch second of the answer
+
+
+@dataclass(slots=True)
+class CallTrace:
+    """What it took to learn something: shared by all calls made for one target."""
+
+    attempts: int = 0
+    lost_answers: int = 0  # attempts that may have taken effect without our learning it
+    waited_seconds: float = 0.0
+    request_ids: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply(Generic[T]):
+    """A final, readable answer: a value, or the org's refusal."""
+
+    status: int
+    value: T | None = None
+    refusal: Refusal | None = None
+    location: str | None = None
+    link: tuple[str, ...] = ()
+
+
+class Meaning(Enum):
+    """What an answer means for the call, before anyone looks at what was asked."""
+
+    FINAL = "final"
+    RATE_LIMITED = "rate limited"
+    TOO_MANY_AT_ONCE = "too many calls at once"
+    TRANSIENT = "transient"
+    TOKEN_REJECTED = "token rejected"  # noqa: S105 - a name, not a credential
+    SCOPE_MISSING = "scope missing"
+    REDIRECT = "redirect"
+
+
+RETRIED_STATUSES = frozenset({423, 500, 502, 503, 504})
+
+
+def meaning_of(status: int, rate: RateHeaders | None, code: str | None, challenge: str) -> Meaning:
+    """Classify an answer by its status, Okta code and WWW-Authenticate challenge.
+
+    Rules: Okta's "Rate limits overview" (a 429 with limit 0 is the concurrency limit, not the
+    window) and RFC 6750 section 3.1 for insufficient_scope. E0000015 comes with a 401 though the
+    token is good.
+    """
+    if status == 429:
+        crowded = rate is not None and rate.limit == 0
+        return Meaning.TOO_MANY_AT_ONCE if crowded else Meaning.RATE_LIMITED
+    if status in RETRIED_STATUSES:
+        return Meaning.TRANSIENT
+    if 300 <= status < 400:
+        return Meaning.REDIRECT
+    if status == 401 and code != FEATURE_FORBIDDEN:
+        return Meaning.TOKEN_REJECTED
+    if status == 403 and "insufficient_scope" in challenge:
+        return Meaning.SCOPE_MISSING
+    return Meaning.FINAL
+
+
+def decode(body: bytes, kind: type[T]) -> T:
+    """Parse JSON into `kind`; raw line breaks inside strings are let through.
+
+    Okta's own guide prints a key with its base64 wrapped over lines.
+
+    Raises:
+        ValueError: the body is not JSON of that shape (msgspec's errors are ValueErrors).
+    """
+    try:
+        return msgspec.json.decode(body, type=kind)
+    except msgspec.ValidationError:
+        raise
+    except msgspec.DecodeError:
+        lenient: Any = json.loads(body, strict=False)
+        return msgspec.convert(lenient, kind)
+
+
+def refusal_of(status: int, body: bytes) -> Refusal:
+    """Read an error body; an empty one is legal (OAuth's 403).
+
+    Raises:
+        ValueError: the body is neither empty nor an error object.
+    """
+    if not body.strip():
+        return Refusal(status=status, code=None, summary="no body")
+    error = decode(body, ErrorBody)
+    causes = tuple(cause.errorSummary for cause in error.causes)
+    return Refusal(status=status, code=error.code, summary=error.summary, causes=causes)
+
+
+@lru_cache(maxsize=16)
+def epoch_second(date: str) -> int | None:
+    """Return an HTTP date (RFC 9110 section 5.6.7) as epoch seconds."""
+    try:
+        return int(parsedate_to_datetime(date).timestamp())
+    except ValueError:
+        return None
+
+
+def rate_headers(headers: Headers) -> RateHeaders | None:
+    """Read the rate-limit headers; None when any is absent or unreadable.
+
+    A header may be repeated, for the org and for the token: the smaller remaining binds.
+    """
+    date = epoch_second(headers.get("Date") or "")
+    limits = whole_numbers(headers.getall("X-Rate-Limit-Limit", []))
+    remaining = whole_numbers(headers.getall("X-Rate-Limit-Remaining", []))
+    resets = whole_numbers(headers.getall("X-Rate-Limit-Reset", []))
+    if date is None or not (limits and remaining and resets):
+        return None
+    tightest = min(range(len(remaining)), key=remaining.__getitem__)
+    return RateHeaders(
+        limit=limits[min(tightest, len(limits) - 1)],
+        remaining=remaining[tightest],
+        reset=resets[min(tightest, len(resets) - 1)],
+        date=date,
+    )
+
+
+def whole_numbers(texts: Sequence[str]) -> list[int]:
+    """Return the non-negative integers among header values, dropping what is none."""
+    return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 16]
+
+
+def located_key(location: str | None) -> tuple[AppId, Kid] | None:
+    """Return the app and kid that a Location header names; its host is not ours to trust."""
+    match = KEY_LOCATION.search(urlsplit(location).path) if location else None
+    return (AppId(match["app"]), Kid(match["kid"])) if match else None
+
+
+def next_page(link: Sequence[str], path: str) -> str | None:
+    """Return path and query of the next page (RFC 8288), or None on the last.
+
+    Okta writes its canonical host into links, so the host is dropped, never followed.
+
+    Raises:
+        ValueError: the link leads to another path.
+    """
+    for value in link:
+        for match in LINK.finditer(value):
+            if match["rel"] == "next":
+                url = urlsplit(match["url"])
+                if url.path != path:
+                    raise ValueError(f"the next page leaves {path}")
+                return f"{url.path}?{url.query}"
+    return None
+
+
+def challenge_scope(headers: Mapping[str, str]) -> str | None:
+    """Return the scope that a WWW-Authenticate challenge asks for."""
+    match = re.search(r'scope="([^"]*)"', headers.get("WWW-Authenticate", ""))
+    return match[1] if match else None

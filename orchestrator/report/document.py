@@ -1,0 +1,218 @@
+"""The report as data: a versioned document that tools may rely on.
+
+Within a major `schema_version` fields are only ever added. The JSON Schema is generated from these
+models and shipped as `orchestrator/schemas/report-v1.schema.json`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import datetime
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orchestrator.engine.result import JobResult, RunResult, exit_code
+from orchestrator.model import Outcome, Proof, Reason, Status, StopCause
+
+SCHEMA_VERSION = "1.0"
+
+
+class Document(BaseModel):
+    """The base of all parts of the report."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class TargetRow(Document):
+    """One target, with the evidence for what became of it."""
+
+    dry_run: bool
+    job: str
+    app_id: str
+    label: str | None = Field(description="the app's label, where the run has read it")
+    status: Status
+    reason: Reason | None = Field(description="why the target is not staged")
+    detail: str = Field(description="one sentence for a person")
+    proof: Proof | None = Field(description="what shows that the target holds the key")
+    retryable: bool = Field(description="a later run may well succeed")
+    source_app_id: str
+    kid: str
+    thumbprint: str | None = Field(description="x5t#S256, recomputed from the answer's x5c")
+    http_status: int | None
+    okta_code: str | None
+    causes: list[str]
+    location_app_id: str | None = Field(description="the app that the Location header names")
+    request_ids: list[str] = Field(description="also transaction.id in Okta's System Log")
+    attempts: int = Field(description="requests sent for this target, reads included")
+    lost_answers: int = Field(description="attempts that may have taken effect unseen")
+    waited_seconds: float = Field(description="pacing and backoff")
+    settled_at: datetime | None
+    tags: dict[str, str] = Field(description="the other columns of the target's CSV row")
+
+
+class CertificatePart(Document):
+    """The certificate that is being cloned."""
+
+    thumbprint: str
+    not_before: datetime
+    not_after: datetime
+    subject: str
+    signature_hash: str
+    key_bits: int
+
+
+class JobPart(Document):
+    """The source of a job."""
+
+    name: str
+    source_app_id: str
+    kid: str
+    certificate: CertificatePart | None
+    problem: str | None = Field(description="why the source could not be used")
+    dropped: dict[str, int] = Field(description="targets of the plan that were never meant")
+
+
+class PlanPart(Document):
+    """Which plan was executed."""
+
+    name: str
+    sha256: str = Field(description="of the plan file")
+
+
+class StopPart(Document):
+    """Why the run ended before its last target."""
+
+    cause: StopCause
+    detail: str
+
+
+class BucketPart(Document):
+    """What a run will cost one rate-limit bucket."""
+
+    bucket: str
+    calls: int
+    limit_per_window: int | None
+    share_per_window: int | None
+    window_seconds: float | None
+    seconds: float
+
+
+class ForecastPart(Document):
+    """What a dry run says of the run to come."""
+
+    buckets: list[BucketPart]
+    seconds: float
+    sharing: dict[str, int] = Field(description="kid -> apps that will share it, at least")
+
+
+class Summary(Document):
+    """How many targets came to what."""
+
+    targets: int
+    planned: int
+    cloned: int
+    already_present: int
+    failed: int
+    skipped: int
+
+
+class ReportHead(Document):
+    """Everything but the targets."""
+
+    schema_version: str
+    dry_run: bool
+    run_id: str
+    plan: PlanPart
+    org: str
+    started_at: datetime
+    finished_at: datetime
+    exit_code: int
+    stop: StopPart | None
+    summary: Summary
+    forecast: ForecastPart | None
+    jobs: list[JobPart]
+
+
+class Report(ReportHead):
+    """The whole report of one run."""
+
+    targets: list[TargetRow]
+
+
+def head_of(result: RunResult) -> ReportHead:
+    """Return all of the report but its targets."""
+    settings, stop, ahead = result.settings, result.stop, result.forecast
+    return ReportHead(
+        schema_version=SCHEMA_VERSION,
+        dry_run=settings.dry_run,
+        run_id=settings.run_id,
+        plan=PlanPart(name=settings.plan, sha256=settings.plan_digest),
+        org=settings.org,
+        started_at=result.started_at,
+        finished_at=result.finished_at,
+        exit_code=exit_code(result),
+        stop=StopPart(cause=stop.cause, detail=stop.detail) if stop else None,
+        summary=summary_of(result),
+        forecast=ForecastPart.model_validate(ahead, from_attributes=True) if ahead else None,
+        jobs=[job_part(job) for job in result.jobs],
+    )
+
+
+def summary_of(result: RunResult) -> Summary:
+    counts = {status.value: count for status, count in result.counts().items()}
+    return Summary(targets=len(result.outcomes), **counts)
+
+
+def job_part(job: JobResult) -> JobPart:
+    certificate = job.certificate
+    return JobPart(
+        name=job.name,
+        source_app_id=job.key.app,
+        kid=job.key.kid,
+        certificate=CertificatePart.model_validate(certificate, from_attributes=True)
+        if certificate
+        else None,
+        problem=job.problem,
+        dropped=dict(job.dropped),
+    )
+
+
+def rows_of(result: RunResult) -> Iterator[TargetRow]:
+    """Yield a row per target, in the order of the plan."""
+    for outcome in result.outcomes:
+        yield row_of(outcome, dry_run=result.settings.dry_run)
+
+
+def row_of(outcome: Outcome, *, dry_run: bool) -> TargetRow:
+    """Return the row of one target."""
+    evidence = outcome.evidence
+    return TargetRow(
+        dry_run=dry_run,
+        job=outcome.target.job,
+        app_id=outcome.target.app,
+        label=outcome.label,
+        status=outcome.status,
+        reason=outcome.reason,
+        detail=outcome.detail,
+        proof=outcome.proof,
+        retryable=outcome.retryable,
+        source_app_id=outcome.key.app,
+        kid=outcome.key.kid,
+        thumbprint=evidence.thumbprint,
+        http_status=evidence.http_status,
+        okta_code=evidence.okta_code,
+        causes=list(evidence.causes),
+        location_app_id=evidence.location_app,
+        request_ids=list(evidence.request_ids),
+        attempts=evidence.attempts,
+        lost_answers=evidence.lost_answers,
+        waited_seconds=evidence.waited_seconds,
+        settled_at=outcome.settled_at,
+        tags=dict(outcome.target.tags),
+    )
+
+
+def report_schema() -> dict[str, object]:
+    """Return the report's JSON Schema."""
+    schema = Report.model_json_schema(mode="serialization")
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema"} | schema

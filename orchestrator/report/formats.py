@@ -1,0 +1,98 @@
+"""Write the report to files, whole or not at all."""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import os
+import tempfile
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TextIO
+
+from orchestrator.engine.result import RunResult
+from orchestrator.errors import ReportError
+from orchestrator.report.document import TargetRow, head_of, rows_of
+
+FREE_TEXT = ("label", "detail", "causes", "tags")
+FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
+
+
+def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> list[Path]:
+    """Write the report in each format, readable by its owner only, and return the paths.
+
+    Raises:
+        ReportError: the folder or a file cannot be written.
+    """
+    stem = f"{result.settings.plan}-{result.settings.run_id}"
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        return [write_file(folder / f"{stem}.{name}", WRITERS[name], result) for name in formats]
+    except OSError as error:
+        raise ReportError(
+            f"the report cannot be written to {folder}: {error.strerror}",
+            hint="name another folder with --report-dir; the outcomes are on the terminal",
+        ) from error
+
+
+def write_file(path: Path, write: Callable[[RunResult, TextIO], None], result: RunResult) -> Path:
+    """Write beside the path, then move into place, so that no half file is ever seen."""
+    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
+    try:
+        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
+            write(result, file)
+            file.flush()
+            os.fsync(file.fileno())
+        Path(draft).replace(path)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            Path(draft).unlink()
+        raise
+    return path
+
+
+def write_json(result: RunResult, file: TextIO) -> None:
+    """Write one JSON document with a line per target, without holding it in memory."""
+    file.writelines(json_pieces(result))
+
+
+def json_pieces(result: RunResult) -> Iterator[str]:
+    """Yield the JSON document in pieces."""
+    head = head_of(result).model_dump_json(indent=2)
+    yield head.removesuffix("\n}") + ',\n  "targets": ['
+    separator = "\n    "
+    for row in rows_of(result):
+        yield separator + row.model_dump_json()
+        separator = ",\n    "
+    yield "\n  ]\n}\n"
+
+
+def write_csv(result: RunResult, file: TextIO) -> None:
+    """Write a row per target. Text that people typed cannot start a spreadsheet formula."""
+    writer = csv.writer(file)
+    columns = list(TargetRow.model_fields)
+    writer.writerow(columns)
+    for row in rows_of(result):
+        cells = row.model_dump(mode="json")
+        writer.writerow([cell_text(column, cells[column]) for column in columns])
+
+
+def cell_text(column: str, value: object) -> str:
+    """Flatten one value of a row into a cell."""
+    match value:
+        case None:
+            text = ""
+        case bool():
+            text = str(value).lower()
+        case list():
+            text = "; ".join(map(str, value))
+        case dict():
+            text = "; ".join(f"{name}={each}" for name, each in value.items())
+        case _:
+            text = str(value)
+    if column in FREE_TEXT and text.startswith(FORMULA_START):
+        return "'" + text
+    return text
+
+
+WRITERS: dict[str, Callable[[RunResult, TextIO], None]] = {"json": write_json, "csv": write_csv}
