@@ -134,11 +134,11 @@ class Screen:
             if bucket.limit_per_window is not None:
                 limit = (
                     f"at {bucket.share_per_window} of {bucket.limit_per_window} "
-                    f"every {bucket.window_seconds:.0f}s"
+                    f"every {bucket.window_seconds:.0f} s"
                 )
             self.console.print(
                 f"a run makes {bucket.calls} calls to {escape(bucket.bucket)} {limit}: "
-                f"about {duration(bucket.seconds)}",
+                f"{duration(bucket.seconds)}",
                 soft_wrap=True,
             )
 
@@ -158,7 +158,7 @@ def job_line(job: JobResult) -> str:
         certificate = job.certificate
         line += (
             f", {certificate.signature_hash} {certificate.key_bits} bits,"
-            f" until {certificate.not_after:%Y-%m-%d}"
+            f" until {certificate.not_after:%Y-%m-%d}, x5t#S256 {certificate.thumbprint}"
         )
     dropped = ", ".join(f"{number} {why}" for why, number in job.dropped.items() if number)
     if dropped:
@@ -187,8 +187,6 @@ def proof_text(outcome: Outcome) -> str:
     """Return how the outcome is known, in one line."""
     evidence = outcome.evidence
     text = f"{outcome.label}: {outcome.detail}" if outcome.label else outcome.detail
-    if evidence.thumbprint:
-        text += f", x5t#S256 {evidence.thumbprint}"
     if evidence.http_status and outcome.status is not Status.PLANNED:
         text += f" ({evidence.http_status})"
     if outcome.reason is Reason.NO_ANSWER and evidence.request_ids:
@@ -210,6 +208,8 @@ def count_line(result: RunResult) -> str:
 
 def duration(seconds: float) -> str:
     """Return a time span as a person would say it."""
+    if seconds < 1:
+        return "less than a second"
     if seconds < 90:
         return f"{seconds:.1f} s"
     minutes, rest = divmod(round(seconds), 60)

@@ -119,7 +119,7 @@ def judge_clone(reply: Reply[JsonWebKey], target: AppId, source: SourceKey) -> V
     return Verdict(
         status=Status.CLONED,
         proof=Proof.RESPONSE,
-        detail="cloned; kid, certificate and location are as they must be",
+        detail="kid, certificate and Location match the source",
         http_status=reply.status,
         thumbprint=source.certificate.thumbprint,  # `mismatch` recomputed it from x5c
         location_app=location_app,
@@ -224,7 +224,7 @@ def judge_read(reply: Reply[JsonWebKey], unsettled: Unsettled, source: SourceKey
     return Verdict(
         status=unsettled.if_present,
         proof=Proof.READ,
-        detail="cloned; read back from the target" if created else "read from the target",
+        detail="read back from the target" if created else "read from the target",
         http_status=reply.status,
         thumbprint=source.certificate.thumbprint,
     )

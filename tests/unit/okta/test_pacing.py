@@ -1,0 +1,184 @@
+"""The gate's rules one by one, in numbers."""
+
+from __future__ import annotations
+
+import math
+from random import Random
+
+import pytest
+
+from orchestrator.okta.pacing import (
+    MOST_IN_FLIGHT,
+    BucketView,
+    ServerClock,
+    WindowGate,
+    estimated_seconds,
+)
+from orchestrator.okta.wire import RateHeaders
+
+EPOCH = 1_700_000_000
+
+
+def gate(capacity: float = 1.0) -> WindowGate:
+    return WindowGate(ServerClock(), capacity=capacity, random=Random(1))
+
+
+def answer(remaining: int, *, limit: int = 50, reset: int = 60, date: int = 0) -> RateHeaders:
+    return RateHeaders(limit=limit, remaining=remaining, reset=EPOCH + reset, date=EPOCH + date)
+
+
+def opened(remaining: int = 49, **given: float) -> WindowGate:
+    """Return a gate whose probe was answered at local time 0.1."""
+    opened_gate = gate(**given)
+    assert opened_gate.reserve(0.0) == 0.0
+    opened_gate.observe(answer(remaining), 200, 0.0, 0.1)
+    return opened_gate
+
+
+def test_without_knowledge_exactly_one_probe_goes() -> None:
+    fresh = gate()
+    assert fresh.reserve(0.0) == 0.0
+    assert fresh.reserve(0.0) == math.inf
+    assert fresh.reserve(4.9) == math.inf
+    assert fresh.reserve(5.1) == 0.0  # a probe that is never answered does not block for ever
+
+
+def test_calls_in_flight_are_subtracted_from_what_remains() -> None:
+    lane = opened(remaining=3)
+    lane.foreign.seen_at = -math.inf
+    lane.foreign.looked_at = 100.0  # seen to be alone: no margin
+    assert [lane.reserve(0.2) for _ in range(3)] == [0.0, 0.0, 0.0]
+    assert lane.reserve(0.2) > 50
+
+
+def test_capacity_bounds_our_calls_in_a_window() -> None:
+    lane = opened(capacity=0.5)
+    assert lane.share == 25
+    granted = 0
+    for step in range(100):
+        now = 0.2 + step * 0.01
+        if lane.reserve(now) == 0.0:
+            granted += 1
+            lane.observe(answer(48 - granted), 201, now, now + 0.005)
+    assert granted == 24  # and the probe
+
+
+def test_work_that_fits_is_not_spread() -> None:
+    lane = opened()
+    lane.expected = 10
+    assert [lane.reserve(0.2) for _ in range(10)] == [0.0] * 10
+
+
+def test_work_that_does_not_fit_is_spread_over_the_window() -> None:
+    lane = opened()
+    lane.expected = 500
+    assert lane.reserve(0.2) > 0
+    assert lane.reserve(2.0) == 0.0
+    assert 0.5 < lane.reserve(2.0) < 2.0  # some 58 seconds for 48 calls
+
+
+def test_the_edge_is_taken_as_late_as_rounding_allows() -> None:
+    lane = opened(remaining=0)
+    closing = lane.closing(1.0)
+    assert 61.0 <= closing <= 62.2
+    assert lane.reserve(closing - 0.01) > 0
+    assert lane.reserve(closing) == 0.0
+    assert lane.reserve(closing) == math.inf  # a probe again
+
+
+def test_a_probe_that_met_the_old_window_waits_longer_each_time() -> None:
+    lane = opened(remaining=5)
+    pauses = []
+    now = lane.closing(1.0)
+    for _ in range(3):
+        assert lane.reserve(now) == 0.0
+        lane.observe(answer(4, date=math.floor(now + 0.5)), 200, now, now + 0.01)
+        pauses.append(round(lane.delay(now + 0.01), 2))
+        now += 0.01 + pauses[-1]
+    assert pauses == [0.25, 0.5, 1.0]
+
+
+def test_answers_of_an_older_window_change_nothing() -> None:
+    lane = opened(remaining=40)
+    assert lane.reserve(0.2) == 0.0
+    lane.observe(answer(0, reset=10), 200, 0.2, 0.3)
+    assert lane.low == 40
+
+
+def test_a_newer_window_replaces_the_state() -> None:
+    lane = opened(remaining=30)
+    assert lane.reserve(0.2) == 0.0
+    lane.observe(answer(49, reset=120, date=60), 200, 60.5, 60.6)
+    assert lane.low == 49
+    assert lane.used == 1
+
+
+def test_429_empties_the_window() -> None:
+    lane = opened()
+    lane.reserve(0.2)
+    lane.observe(answer(0), 429, 0.2, 0.3)
+    assert lane.low == 0
+    assert lane.reserve(1.0) > 50
+
+
+def test_the_concurrency_limit_lowers_flight_and_leaves_the_window_alone() -> None:
+    lane = opened()
+    lane.reserve(0.2)
+    lane.observe(RateHeaders(limit=0, remaining=0, reset=EPOCH + 9, date=EPOCH), 429, 0.2, 0.3)
+    assert (lane.low, lane.limit) == (49, 50)
+    assert lane.flight_cap == pytest.approx(MOST_IN_FLIGHT * 0.7)
+    assert 0.0 < lane.reserve(0.3) <= 0.5
+    lowered = lane.flight_cap
+    lane.lower_flight_cap(0.31)  # the rest of the same crowd
+    assert lane.flight_cap == lowered
+
+
+def test_a_lost_answer_gives_the_slot_back_and_counts_the_token() -> None:
+    lane = opened(remaining=10)
+    lane.reserve(0.2)
+    lane.forget(0.3)
+    assert (lane.in_flight, lane.low) == (0, 9)
+
+
+def test_a_cancelled_reservation_leaves_no_mark() -> None:
+    lane = opened(remaining=10)
+    before = (lane.in_flight, lane.used, lane.low)
+    lane.reserve(0.2)
+    lane.cancel()
+    assert (lane.in_flight, lane.used, lane.low) == before
+
+
+def test_an_org_without_rate_headers_is_not_paced() -> None:
+    lane = gate()
+    lane.reserve(0.0)
+    lane.observe(None, 200, 0.0, 0.1)
+    assert [lane.reserve(0.1) for _ in range(MOST_IN_FLIGHT)] == [0.0] * MOST_IN_FLIGHT
+    assert lane.reserve(0.1) == math.inf
+
+
+def test_an_error_without_headers_teaches_nothing() -> None:
+    lane = gate()
+    lane.reserve(0.0)
+    lane.observe(None, 502, 0.0, 0.1)
+    assert not lane.unmetered
+    assert lane.reserve(0.1) == pytest.approx(0.25)
+
+
+def test_the_server_clock_starts_over_when_it_is_stepped() -> None:
+    clock = ServerClock()
+    clock.observe(1000, 0.0, 0.1)
+    clock.observe(1010, 10.0, 10.1)
+    assert clock.low <= 1000 <= clock.high
+    clock.observe(5000, 20.0, 20.1)
+    assert clock.low <= 4980 <= clock.high
+
+
+@pytest.mark.parametrize(
+    ("calls", "seconds"), [(0, 0.0), (40, 4.0), (45, 31.02 + 0.5), (90, 31.02 + 5.0), (95, 92.54)]
+)
+def test_estimates_count_windows(calls: int, seconds: float) -> None:
+    view = BucketView(
+        limit=50, share=50, free=40, window_seconds=60.0, seconds_to_edge=31.02, round_trip=0.1
+    )
+    estimate = estimated_seconds(calls, view, seconds_per_call=0.1)
+    assert estimate == pytest.approx(seconds)
