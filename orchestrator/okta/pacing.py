@@ -21,6 +21,8 @@ from orchestrator.okta.wire import RateHeaders
 EDGE_SLACK_SECONDS = 0.02  # on top of Reset's own rounding, which is not documented
 PROBE_PATIENCE_SECONDS = 5.0  # a probe without an answer for so long no longer holds up the others
 MOST_IN_FLIGHT = 30  # Okta allows one principal 37 at once by default, 17 on small plans
+FIRST_IN_FLIGHT = 10
+CAUTION = 50  # how much slower flight grows once the org has said that it is too much
 
 
 @dataclass(slots=True)
@@ -136,7 +138,8 @@ class WindowGate:
         self.probe_at = -math.inf
         self.early_probes = 0
         self.resume_at = -math.inf
-        self.flight_cap = float(MOST_IN_FLIGHT)
+        self.flight_cap = float(FIRST_IN_FLIGHT)
+        self.flight_growth = 1.0  # a whole call more, for every round of calls answered
         self.cap_lowered_at = -math.inf
 
     def reserve(self, now: float) -> float:
@@ -219,7 +222,8 @@ class WindowGate:
             self.end_probe(received)
             return
         if status < 400:
-            self.flight_cap = min(MOST_IN_FLIGHT, self.flight_cap + 1 / self.flight_cap)
+            grown = self.flight_cap + self.flight_growth / self.flight_cap
+            self.flight_cap = min(MOST_IN_FLIGHT, grown)
         self.unmetered = False
         self.observe_window(rate, received)
         if status == 429:
@@ -281,6 +285,7 @@ class WindowGate:
         """Back off from the concurrency limit; its zeros say nothing about the window."""
         if now - self.cap_lowered_at > self.round_trip:
             self.flight_cap = max(1.0, self.flight_cap * 0.7)
+            self.flight_growth = 1 / CAUTION
             self.cap_lowered_at = now
         self.resume_at = now + self.random.uniform(0.1, 0.5)
 

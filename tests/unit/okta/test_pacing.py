@@ -8,7 +8,7 @@ from random import Random
 import pytest
 
 from orchestrator.okta.pacing import (
-    MOST_IN_FLIGHT,
+    FIRST_IN_FLIGHT,
     BucketView,
     ServerClock,
     WindowGate,
@@ -126,11 +126,24 @@ def test_the_concurrency_limit_lowers_flight_and_leaves_the_window_alone() -> No
     lane.reserve(0.2)
     lane.observe(RateHeaders(limit=0, remaining=0, reset=EPOCH + 9, date=EPOCH), 429, 0.2, 0.3)
     assert (lane.low, lane.limit) == (49, 50)
-    assert lane.flight_cap == pytest.approx(MOST_IN_FLIGHT * 0.7)
+    assert lane.flight_cap == pytest.approx(FIRST_IN_FLIGHT * 0.7, rel=0.05)
     assert 0.0 < lane.reserve(0.3) <= 0.5
     lowered = lane.flight_cap
     lane.lower_flight_cap(0.31)  # the rest of the same crowd
     assert lane.flight_cap == lowered
+
+
+def test_flight_grows_fast_until_the_org_objects_and_slowly_after() -> None:
+    lane = opened()
+    before = lane.flight_cap
+    lane.reserve(0.2)
+    lane.observe(answer(40), 201, 0.2, 0.3)
+    fast = lane.flight_cap - before
+    lane.lower_flight_cap(1.0)
+    before = lane.flight_cap
+    lane.reserve(2.0)
+    lane.observe(answer(39), 201, 2.0, 2.1)
+    assert 0 < lane.flight_cap - before < fast / 10
 
 
 def test_a_lost_answer_gives_the_slot_back_and_counts_the_token() -> None:
@@ -152,7 +165,7 @@ def test_an_org_without_rate_headers_is_not_paced() -> None:
     lane = gate()
     lane.reserve(0.0)
     lane.observe(None, 200, 0.0, 0.1)
-    assert [lane.reserve(0.1) for _ in range(MOST_IN_FLIGHT)] == [0.0] * MOST_IN_FLIGHT
+    assert [lane.reserve(0.1) for _ in range(FIRST_IN_FLIGHT)] == [0.0] * FIRST_IN_FLIGHT
     assert lane.reserve(0.1) == math.inf
 
 
