@@ -109,17 +109,20 @@ class Screen:
             self.show_forecast(result.forecast)
         if result.stop:
             self.console.print(f"[yellow]stopped[/]: {escape(result.stop.detail)}", soft_wrap=True)
-            if result.stop.hint:
-                self.console.print(f"  hint: {escape(result.stop.hint)}", soft_wrap=True)
+            hint = result.stop.hint or "run the same plan again: what is done stays done"
+            self.console.print(f"  hint: {escape(hint)}", soft_wrap=True)
         self.console.print(count_line(result), soft_wrap=True)
         for path in paths:
             self.console.print(f"report: {escape(str(path))}", soft_wrap=True)
 
     def show_targets(self, outcomes: Sequence[Outcome]) -> None:
-        """Show every target of a small run; of a large one, those that went wrong."""
-        rows = outcomes
-        if len(rows) > MOST_ROWS:
-            rows = [each for each in outcomes if not is_fine(each)]
+        """Show every target of a small run; of a large one, those that failed.
+
+        Targets that were not called have nothing to tell apart: their number and the job say it.
+        """
+        rows = [each for each in outcomes if each.status is not Status.SKIPPED]
+        if len(outcomes) > MOST_ROWS:
+            rows = [each for each in rows if each.status is Status.FAILED]
         if rows:
             self.console.print(target_table(rows[:MOST_ROWS]))
         if len(rows) > MOST_ROWS:
@@ -141,10 +144,6 @@ class Screen:
                 f"{duration(bucket.seconds)}",
                 soft_wrap=True,
             )
-
-
-def is_fine(outcome: Outcome) -> bool:
-    return outcome.status.is_staged or outcome.status is Status.PLANNED
 
 
 def describe(outcome: Outcome) -> str:

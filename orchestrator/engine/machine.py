@@ -93,7 +93,7 @@ def note_on(app: Application | None) -> str:
     if app is None:
         return ""
     notes = []
-    if app.status not in ("", "ACTIVE"):
+    if app.status not in (None, "ACTIVE"):
         notes.append(f"the app is {app.status}")
     if app.active_kid is None:
         notes.append(f"its sign-on mode {app.sign_on_mode or 'unknown'} signs with no key")

@@ -92,6 +92,7 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
             "User-Agent": f"okta-key-orchestrator/{__version__}",
             "Accept": "application/json",
         },
+        skip_auto_headers=("Content-Type",),  # else a POST without a body claims octets
     ) as session:
         # NOTE: aiohttp sends an idempotent request again by itself when a kept connection turns
         # out closed. That call would take no slot and appear in no trace.

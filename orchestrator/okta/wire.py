@@ -66,9 +66,9 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
     """The part of an app that we read. Never send it back: it is not the whole app."""
 
     id: str
-    label: str = ""
-    status: str = ""
-    sign_on_mode: str = msgspec.field(name="signOnMode", default="")
+    label: str | None = None
+    status: str | None = None
+    sign_on_mode: str | None = msgspec.field(name="signOnMode", default=None)  # null is recorded
     credentials: AppCredentials | None = None
 
     @property

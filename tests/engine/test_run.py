@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import cast
 
 from orchestrator.engine.result import exit_code
 from orchestrator.errors import ExitCode
@@ -56,9 +57,9 @@ async def test_a_clone_is_proven_from_its_own_answer() -> None:
     [target] = stage.apps(1)
     result = await stage.finish(stage.job([target]))
     [outcome] = result.outcomes
-    on_target = stage.org.get_key(target, stage.key.kid)
+    [x5c] = cast("list[str]", stage.org.get_key(target, stage.key.kid)["x5c"])
     assert outcome.proof is Proof.RESPONSE
-    assert outcome.evidence.thumbprint == thumbprint_of(der_of(on_target["x5c"][0]))
+    assert outcome.evidence.thumbprint == thumbprint_of(der_of(x5c))
     assert outcome.evidence.location_app == target
     assert outcome.evidence.http_status == 201
     assert outcome.evidence.attempts == 1
