@@ -1,0 +1,103 @@
+"""Read a plan file: bytes to text, text to placed data, data to a plan, or every problem."""
+
+from __future__ import annotations
+
+import gc
+import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from orchestrator.errors import PlanError, Problem
+from orchestrator.plan.files import open_regular, reason
+from orchestrator.plan.problems import problems_of, refuse
+from orchestrator.plan.refusal import EMPTY
+from orchestrator.plan.schema import Origin, Plan
+from orchestrator.plan.tree import PlacedMap
+from orchestrator.plan.yaml_events import MANY_APPS, YamlTree, read_tree
+from orchestrator.plan.yaml_syntax import decode
+
+MAX_BYTES = 64 * 1024 * 1024
+
+
+def load_plan(path: Path) -> Plan:
+    """Read and check a plan file. The CSV files that it names are not opened: see targets.py.
+
+    Raises:
+        PlanError: with every problem and its place.
+    """
+    return load_plan_text(read_bytes(path), file=str(path), folder=path.parent)
+
+
+def load_plan_text(text: bytes, *, file: str, folder: Path) -> Plan:
+    """Check the bytes of a plan; `file` names them in messages, paths start from `folder`.
+
+    Raises:
+        PlanError: with every problem and its place.
+    """
+    with without_gc():
+        tree = read_tree(decode(text, file), file)
+        if not isinstance(tree.root, PlacedMap):
+            raise refuse([*tree.problems, whole_problem(tree, file)])
+        digest = hashlib.sha256(text).hexdigest()
+        origin = Origin(file=file, folder=folder, digest=digest, tree=tree.root)
+        return validate(origin, tree.problems)
+
+
+def validate(origin: Origin, found: list[Problem]) -> Plan:
+    """Return the plan of that origin; `found` is what was wrong with it as YAML.
+
+    The validation error is not chained to ours: it holds the values that it refuses.
+    """
+    taken = {(problem.line, problem.column) for problem in found}
+    try:
+        plan = Plan.model_validate(origin.tree, context=origin)
+    except ValidationError as error:
+        # A place has one cause: where the YAML is wrong, what follows from it is not said.
+        found += [
+            problem
+            for problem in problems_of(error, origin.tree, origin.file)
+            if (problem.line, problem.column) not in taken or problem.message == "is missing"
+        ]
+    else:
+        if not found:
+            return plan
+    raise refuse(found)
+
+
+def whole_problem(tree: YamlTree, file: str) -> Problem:
+    """Return why something that is not a mapping is no plan."""
+    message = "a plan is a mapping, not a single value or a list"
+    if tree.root is EMPTY:
+        message = "the plan is empty"
+    line, column = tree.place
+    hint = "begin with version: 1, name: and jobs:"
+    return Problem(file=file, line=line, column=column, path="", message=message, hint=hint)
+
+
+def read_bytes(path: Path) -> bytes:
+    try:
+        with open_regular(path) as handle:
+            data = handle.read(MAX_BYTES + 1)
+    except (OSError, ValueError) as error:
+        message, hint = f"the plan cannot be read: {reason(error)}", None
+    else:
+        if len(data) <= MAX_BYTES:
+            return data
+        message, hint = f"the plan is larger than {MAX_BYTES // 2**20} MiB", MANY_APPS
+    problem = Problem(file=str(path), line=1, column=1, path="", message=message, hint=hint)
+    raise PlanError([problem])
+
+
+@contextmanager
+def without_gc() -> Iterator[None]:
+    """Switch the garbage collector off: it would walk a growing tree again and again."""
+    was_enabled = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            gc.enable()

@@ -1,0 +1,76 @@
+"""Is this the address of an Okta org? Pure, and it never repeats the address it judges."""
+
+from __future__ import annotations
+
+import re
+from ipaddress import ip_address
+from urllib.parse import SplitResult, urlsplit
+
+HOST_LABEL = r"[A-Za-z0-9](?:[A-Za-z0-9-]{0,61}[A-Za-z0-9])?"
+HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){HOST_LABEL}(?:\.{HOST_LABEL})*")
+PLACEHOLDER = re.compile(
+    r"[{}<>$]|your-?_?okta-?_?domain|\byour-?_?(?:domain|org|company)\b", re.IGNORECASE
+)
+VISIBLE = re.compile(r"[\x21-\x7e]+")
+
+
+def check_org_url(url: str) -> str | None:
+    """Return what is wrong with the address of an org, or None.
+
+    A single slash at the end is allowed. An answer never quotes the address, which may hold a
+    password.
+    """
+    if PLACEHOLDER.search(url):
+        return "is a placeholder: write the address of your org, such as https://acme.okta.com"
+    if not VISIBLE.fullmatch(url) or "\\" in url:
+        return "must be an address such as https://acme.okta.com, without spaces"
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return "has a host or a port that cannot be read"
+    if port == 0:
+        return "has a port that cannot be read"
+    return check_scheme(parts) or check_host(parts) or check_rest(url, parts)
+
+
+def check_scheme(parts: SplitResult) -> str | None:
+    if not parts.scheme or not parts.netloc:
+        return "must start with https://, such as https://acme.okta.com"
+    if parts.scheme == "https" or (parts.scheme == "http" and is_loopback(parts.hostname or "")):
+        return None
+    if parts.scheme == "http":
+        return "must start with https://: over http:// the token could be read on the way"
+    return "must start with https://"
+
+
+def check_host(parts: SplitResult) -> str | None:
+    host = parts.hostname or ""
+    if "@" in parts.netloc:
+        return "must not contain a user name or a password"
+    if "-admin." in host:
+        return "is the address of the admin console: drop -admin from the host"
+    if not is_address(host) and not HOST_NAME.fullmatch(host):
+        return "has a host that cannot be read"
+    return None
+
+
+def check_rest(url: str, parts: SplitResult) -> str | None:
+    if parts.path not in ("", "/"):
+        return "must end after the host: remove the path"
+    if "?" in url or "#" in url:
+        return "must end after the host: remove the query and the fragment"
+    return None
+
+
+def is_loopback(host: str) -> bool:
+    """Say whether `host` names this machine: localhost, 127.0.0.0/8 or ::1."""
+    return host == "localhost" or (is_address(host) and ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

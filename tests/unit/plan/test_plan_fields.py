@@ -1,0 +1,170 @@
+"""Each kind of scalar: what is accepted, as what, and what is refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from pydantic_core import PydanticCustomError
+
+from orchestrator.plan.fields import (
+    Share,
+    read_app_id,
+    read_budget,
+    read_count,
+    read_duration,
+    read_kid,
+    read_name,
+    read_share,
+    read_token_reference,
+    read_workers,
+)
+from orchestrator.plan.org_url import check_org_url
+from orchestrator.plan.refusal import echo
+from orchestrator.plan.tree import Quoted
+
+Reader = Callable[[object], object]
+
+
+@pytest.mark.parametrize(
+    ("read", "written", "meant"),
+    [
+        (read_duration, "90s", 90.0),
+        (read_duration, "10m", 600.0),
+        (read_duration, "2h", 7200.0),
+        (read_duration, "14d", 1209600.0),
+        (read_duration, Quoted("2h"), 7200.0),
+        (read_duration, 1.5, 1.5),
+        (read_share, "90%", 0.9),
+        (read_share, "0.5%", 0.005),
+        (read_share, "100%", 1.0),
+        (read_share, 0.25, 0.25),
+        (read_count, "250", 250),
+        (read_count, "+7", 7),
+        (read_count, 3, 3),
+        (read_workers, "auto", "auto"),
+        (read_workers, "64", 64),
+        (read_budget, "5", 5),
+        (read_budget, "5%", Share(0.05)),
+        (read_name, "finance-2026.q4_b", "finance-2026.q4_b"),
+        (read_name, "2026", "2026"),
+        (read_name, Quoted("on"), "on"),
+        (read_app_id, "00012345678901234567", "00012345678901234567"),
+        (read_app_id, "1e500000000000000000", "1e500000000000000000"),
+        (read_kid, "-" * 20, "-" * 20),
+        (read_kid, "12345678901234567890", "12345678901234567890"),
+        (read_token_reference, "env:OKTA_API_TOKEN", "env:OKTA_API_TOKEN"),
+    ],
+)
+def test_accepted(read: Reader, written: object, meant: object) -> None:
+    value = read(written)
+    assert value == meant
+    assert type(value) is type(meant) or isinstance(value, Share)
+
+
+@pytest.mark.parametrize(
+    ("read", "written"),
+    [
+        (
+            read_duration,
+            ["", "0s", "-5m", "5", "5 m", "1h30m", "1.5h", "5M", "9" * 10 + "s", "1:30"],
+        ),
+        (read_duration, [0, -1.0, float("inf"), float("nan"), True, None, []]),
+        (read_share, ["", "%", "0%", "0.0%", "101%", "100.1%", "-5%", "0.9", "90", "9e1%"]),
+        (read_share, [0.0, 1.1, float("nan"), 1, None]),
+        (read_count, ["0", "-1", "1.0", "1e3", "0x10", "010", "1_000", "٣", "9" * 16, Quoted("4")]),
+        (read_count, [0, True, 1.0, None, {}]),
+        (read_workers, ["0", "65", "Auto", "many", Quoted("4"), 0, 65, None]),
+        (read_budget, ["0", "0%", "5 %", 0, 1.5]),
+        (read_name, ["", "-a", "a b", "a/b", "é", "n" * 65, "on", "YES", "False", None, 7]),
+        (read_app_id, ["", "0oa", "x" * 19, "x" * 21, "0oa8ae0dv4RGQvjyZ0h7\n", "00u" + "x" * 17]),
+        (read_app_id, ["0oa8ae0dv4RGQvjyZ0h٣", "0oa8ae0dv4RGQvjy/0h7", None, 5, {"label": "x"}]),
+        (read_kid, ["", "a" * 19, "a" * 65, "a" * 20 + "=", "active", "newest", {"generate": {}}]),
+        (
+            read_token_reference,
+            ["", "env:", "env:1A", "env:A B", "env:A\n", "file:/x", "s3cr3t", None],
+        ),
+    ],
+)
+def test_refused(read: Reader, written: list[object]) -> None:
+    for value in written:
+        with pytest.raises(PydanticCustomError) as caught:
+            read(value)
+        assert str(caught.value)
+
+
+@pytest.mark.parametrize(
+    "literal", ["hunter2-hunter2", "file:hunter2", "env:hunter2 ", "cmd:hunter2"]
+)
+def test_a_refused_token_is_never_shown(literal: str) -> None:
+    with pytest.raises(PydanticCustomError) as caught:
+        read_token_reference(literal)
+    assert "hunter2" not in f"{caught.value} {caught.value.context} {caught.value!r}"
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.okta.com",
+        "https://acme.okta.com/",
+        "https://ACME.oktapreview.com:8443",
+        "https://id.acme.example",
+        "http://localhost:8080",
+        "http://127.0.0.1:1",
+        "http://127.9.9.9",
+        "http://[::1]:8080",
+        "https://our-domain.okta.com",
+    ],
+)
+def test_org_url_accepted(url: str) -> None:
+    assert check_org_url(url) is None
+
+
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("", "https://"),
+        ("acme.okta.com", "must start with https://"),
+        ("//acme.okta.com", "must start with https://"),
+        ("ftp://acme.okta.com", "must start with https://"),
+        ("http://acme.okta.com", "could be read on the way"),
+        ("http://localhost.evil.example", "could be read on the way"),
+        ("http://127.0.0.1.evil.example", "could be read on the way"),
+        ("https://", "must start with https://"),
+        ("https://joe:hunter2@acme.okta.com", "user name or a password"),
+        ("https://@acme.okta.com", "user name or a password"),
+        ("https://acme-admin.okta.com", "drop -admin"),
+        ("https://ACME-ADMIN.okta.com", "drop -admin"),
+        ("https://acme.okta.com/api", "remove the path"),
+        ("https://acme.okta.com//", "remove the path"),
+        ("https://acme.okta.com?hunter2", "remove the query"),
+        ("https://acme.okta.com#", "remove the query"),
+        ("https://acme.okta.com?", "remove the query"),
+        ("https://acme.okta.com:0", "port"),
+        ("https://acme.okta.com:99999", "port"),
+        ("https://acme.okta.com:hunter2", "port"),
+        ("https://[::1", "cannot be read"),
+        ("https://-acme.okta.com", "host that cannot be read"),
+        ("https://acme..okta.com", "host that cannot be read"),
+        ("https://acme.okta.com\\@evil.example", "without spaces"),
+        (" https://acme.okta.com", "without spaces"),
+        ("https://ac\tme.okta.com", "without spaces"),
+        ("https://acmé.okta.com", "without spaces"),
+        ("https://{yourOktaDomain}", "placeholder"),
+        ("https://yourOktaDomain.okta.com", "placeholder"),
+        ("https://your-domain.okta.com", "placeholder"),
+        ("https://${OKTA_DOMAIN}", "placeholder"),
+        ("https://<org>.okta.com", "placeholder"),
+    ],
+)
+def test_org_url_refused(url: str, said: str) -> None:
+    problem = check_org_url(url)
+    assert problem is not None
+    assert said in problem
+    assert "hunter2" not in problem
+
+
+def test_echo_is_short_and_printable() -> None:
+    assert echo("a\x1b[31m\n") == r"'a\x1b[31m\n'"
+    assert len(echo("x" * 1000)) == 62
+    assert echo("\u202eabc").isprintable()
