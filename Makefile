@@ -4,7 +4,7 @@ PYTHON ?= $(shell for v in 3.14 3.13 3.12 3.11; do command -v python$$v && exit;
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test dev lint types reformat long bench clean
+.PHONY: demo test dev lint types reformat long schemas clean
 
 demo: $(VENV)/.installed
 	$(BIN)/okta-keys run plans/quickstart.yaml --sandbox

@@ -7,7 +7,6 @@ a schema cannot say (unique names, files that exist) is left to the loader.
 from __future__ import annotations
 
 import json
-import sys
 
 from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue
 from pydantic_core import core_schema
@@ -67,7 +66,3 @@ def plan_schema() -> dict[str, object]:
 def plan_schema_text() -> str:
     """Return the shipped form of the schema, byte for byte."""
     return json.dumps(plan_schema(), indent=2) + "\n"
-
-
-if __name__ == "__main__":
-    sys.stdout.write(plan_schema_text())
