@@ -1,6 +1,7 @@
 # make demo: the main job against a sandbox. make test: all tests but the long matrices.
 SHELL := /bin/sh
-PYTHON ?= $(shell for v in 3.14 3.13 3.12 3.11; do command -v python$$v && exit; done; command -v python3)
+PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && exit; done)
 VENV ?= .venv
 BIN := $(VENV)/bin
 
@@ -33,7 +34,7 @@ schemas: $(VENV)/.installed
 	$(BIN)/okta-keys schema report > orchestrator/schemas/report-v1.schema.json
 
 $(VENV)/bin/pip:
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' \
+	@test -n "$(PYTHON)" \
 	  || { echo "Python 3.11 or newer is needed; name it with: make PYTHON=/path/to/python3"; exit 1; }
 	@$(PYTHON) -m venv $(VENV) \
 	  || { rm -rf $(VENV); echo "venv is missing; on Debian: apt install python3-venv"; exit 1; }
