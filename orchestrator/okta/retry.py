@@ -15,7 +15,7 @@ from orchestrator.errors import Transient
 class RetryPolicy:
     """How long to go on with one call. Waits are in seconds."""
 
-    attempts: int = 6  # that failed other than by a rate limit
+    attempts: int = 8  # that failed other than by a rate limit
     rate_refusals: int = 20
     first_wait: float = 0.5
     longest_wait: float = 20.0
