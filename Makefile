@@ -5,7 +5,7 @@ PYTHON ?= $(shell for p in python3 python3.14 python3.13 python3.12 python3.11; 
 VENV ?= .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test dev lint types reformat long schemas clean
+.PHONY: demo test dev lint types reformat long bench schemas clean
 
 demo: $(VENV)/.installed
 	$(BIN)/okta-keys run plans/quickstart.yaml --sandbox
@@ -16,7 +16,12 @@ test: $(VENV)/.dev
 dev: $(VENV)/.dev
 
 long: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m long -n 2
+	$(BIN)/python -m pytest -q -m long
+
+bench: $(VENV)/.dev
+	$(BIN)/python -m bench.clone_cpu
+	$(BIN)/python -m bench.plan_load
+	$(BIN)/python -m bench.pacing
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -27,6 +27,11 @@ class Halt:
         for scope in self.scopes:
             scope.cancel()
 
+    def check(self) -> None:
+        """Raise `Halted` if the switch is set."""
+        if self.is_set:
+            raise Halted("the run is stopping")
+
     @contextmanager
     def interruptible(self) -> Iterator[None]:
         """Run a wait that `set()` may end.
@@ -34,8 +39,7 @@ class Halt:
         Raises:
             Halted: the switch is set, before or during the wait.
         """
-        if self.is_set:
-            raise Halted("the run is stopping")
+        self.check()
         with CancelScope() as scope:
             self.scopes.add(scope)
             try:

@@ -7,8 +7,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from rich import markup
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 from rich.table import Table
 from rich.text import Text
@@ -32,6 +32,14 @@ STYLES = {
     Status.FAILED: "bold red",
     Status.SKIPPED: "yellow",
 }
+
+
+CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")
+
+
+def escape(text: str) -> str:
+    """Return text of an org or a plan as it may go to a terminal: no markup, no control codes."""
+    return markup.escape(text.translate(CONTROLS))
 
 
 class Screen:
@@ -177,7 +185,7 @@ def target_table(outcomes: Iterable[Outcome]) -> Table:
         table.add_row(
             Text(outcome.target.app),
             Text(outcome.status.value, style=STYLES[outcome.status]),
-            Text(proof_text(outcome)),
+            Text(proof_text(outcome).translate(CONTROLS)),
         )
     return table
 

@@ -105,7 +105,6 @@ async def open_api(
                 random=random,
                 observer=observer,
                 retry=retry or RetryPolicy(),
-                timeouts=bounds,
             )
         )
 

@@ -110,11 +110,15 @@ def judge_clone(reply: Reply[JsonWebKey], target: AppId, source: SourceKey) -> V
         lie = f"Location names app {located[0]}, key {located[1]}"
     location_app = located[0] if located else None
     if lie is not None:
-        return not_proven(reply.status, lie, location_app)
+        return not_proven(reply.status, f"the org says it cloned, but {lie}", location_app)
     if located is None or not is_complete(reply.value):
         return Unsettled(
             if_present=Status.CLONED,
-            if_absent=not_proven(reply.status, "the key is not on the target", location_app),
+            if_absent=not_proven(
+                reply.status,
+                "the org says it cloned, but the key is not on the target",
+                location_app,
+            ),
         )
     return Verdict(
         status=Status.CLONED,
@@ -150,11 +154,11 @@ def mismatch(reply: Reply[JsonWebKey], source: SourceKey) -> str | None:
     return None
 
 
-def not_proven(status: int, lie: str, location_app: AppId | None) -> Verdict:
+def not_proven(status: int, detail: str, location_app: AppId | None) -> Verdict:
     return Verdict(
         status=Status.FAILED,
         reason=Reason.PROOF_MISMATCH,
-        detail=f"the org says it cloned, but {lie}",
+        detail=detail,
         http_status=status,
         location_app=location_app,
     )
@@ -217,9 +221,9 @@ def judge_read(reply: Reply[JsonWebKey], unsettled: Unsettled, source: SourceKey
         return unsettled.if_absent
     lie = mismatch(reply, source)
     if lie is None and not is_complete(reply.value):
-        lie = "the key on the target cannot be read whole"
+        lie = "it cannot be read whole"
     if lie is not None:
-        return not_proven(reply.status, lie, None)
+        return not_proven(reply.status, f"the target's key is not the source's: {lie}", None)
     created = unsettled.if_present is Status.CLONED
     return Verdict(
         status=unsettled.if_present,

@@ -6,6 +6,7 @@ Source: Okta API reference, "Application SSO credential keys" and "Applications"
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from functools import lru_cache
 from urllib.parse import quote, urlencode
 
 from orchestrator.errors import Refused
@@ -31,11 +32,10 @@ class OktaApi:
 
         Safe to repeat: the second time Okta refuses with the duplicate cause.
         """
-        query = urlencode({"targetAid": target})
         call = Call(
             method="POST",
             template=f"{KEYS}/{{keyId}}/clone",
-            path=f"{key_path(source)}/clone?{query}",
+            path=f"{key_path(source)}/clone?targetAid={quote(target, safe='')}",
             bucket=Bucket.APPS,
             kind=JsonWebKey,
         )
@@ -103,5 +103,6 @@ def app_path(app: AppId) -> str:
     return f"{APPS}/{quote(app, safe='')}"
 
 
+@lru_cache(maxsize=64)  # a run clones few keys into many targets
 def key_path(key: KeyRef) -> str:
     return f"{app_path(key.app)}/credentials/keys/{quote(key.kid, safe='')}"

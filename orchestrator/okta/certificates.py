@@ -8,6 +8,7 @@ import hashlib
 from functools import lru_cache
 
 from cryptography import x509
+from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 
 from orchestrator.model import Certificate
@@ -39,14 +40,17 @@ def certificate_of_text(x5c: str) -> Certificate:
         ValueError: it is not a certificate.
     """
     der = der_of(x5c)
-    parsed = x509.load_der_x509_certificate(der)
-    public_key = parsed.public_key()
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        public_key = parsed.public_key()
+        digest = parsed.signature_hash_algorithm
+    except UnsupportedAlgorithm as error:
+        raise ValueError("the certificate's algorithm is not known") from error
     bits = (
         public_key.key_size
         if isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
         else 0
     )
-    digest = parsed.signature_hash_algorithm
     return Certificate(
         thumbprint=thumbprint_of(der),
         not_before=parsed.not_valid_before_utc,

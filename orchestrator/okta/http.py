@@ -13,7 +13,6 @@ from random import Random
 from typing import Generic, TypeVar
 
 import aiohttp
-import anyio
 from multidict import CIMultiDictProxy
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
@@ -27,7 +26,6 @@ from orchestrator.okta.auth import Authorizer
 from orchestrator.okta.pacer import Bucket, Pacer
 from orchestrator.okta.retry import RetryBudget, RetryPolicy, failure_of
 from orchestrator.okta.wire import (
-    REQUEST_ID,
     CallTrace,
     Meaning,
     Refusal,
@@ -37,6 +35,7 @@ from orchestrator.okta.wire import (
     meaning_of,
     rate_headers,
     refusal_of,
+    request_id_of,
 )
 
 log = logging.getLogger(__name__)
@@ -86,7 +85,7 @@ async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSessio
         connector=aiohttp.TCPConnector(limit=0),
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
-            total=None, sock_connect=timeouts.connect, sock_read=timeouts.read
+            total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.read
         ),
         headers={
             "User-Agent": f"okta-key-orchestrator/{__version__}",
@@ -115,7 +114,6 @@ class Transport:
         random: Random,
         observer: Observer,
         retry: RetryPolicy,
-        timeouts: Timeouts,
     ) -> None:
         self.session = session
         self.url = url
@@ -126,7 +124,6 @@ class Transport:
         self.random = random
         self.observer = observer
         self.policy = retry
-        self.timeouts = timeouts
 
     async def send(self, call: Call[T], trace: CallTrace) -> Reply[T]:
         """Return the org's final answer, and note in `trace` what it took.
@@ -201,7 +198,7 @@ class Transport:
             raise
         rate = rate_headers(answer.headers)
         self.pacer.learn(call.bucket, rate, answer.status, sent)
-        request_id = answer.headers.get(REQUEST_ID)
+        request_id = request_id_of(answer.headers)
         if request_id:
             trace.request_ids.append(request_id)
         log.debug("%s -> %d, request id %s, %s", call, answer.status, request_id, rate)
@@ -218,20 +215,20 @@ class Transport:
             Transient: no connection, no answer, or not all of it.
             NoAnswer: the server's certificate is not trusted, which no retry will change.
         """
-        url = URL(self.url + call.path, encoded=True)
+        address = self.url + call.path
         try:
-            headers = dict(await self.auth.headers(call.method, str(url)))
-            if call.method != "GET":
-                headers["Content-Length"] = "0"  # Okta answers 411 without it
-            with anyio.fail_after(self.timeouts.whole):
-                async with self.session.request(
-                    call.method, url, headers=headers, allow_redirects=False
-                ) as response:
-                    body = await read_capped(response)
-                    return RawAnswer(response.status, response.headers, body)
+            # A POST without a body goes out with Content-Length: 0, which Okta insists on.
+            async with self.session.request(
+                call.method,
+                URL(address, encoded=True),
+                headers=await self.auth.headers(call.method, address),
+                allow_redirects=False,
+            ) as response:
+                body = await read_capped(response)
+                return RawAnswer(response.status, response.headers, body)
         except aiohttp.ClientConnectorCertificateError as error:
             raise NoAnswer(
-                f"the certificate of {url.host} is not trusted", hint="set SSL_CERT_FILE"
+                f"the certificate of {self.url} is not trusted", hint="set SSL_CERT_FILE"
             ) from error
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
             raise Transient(f"no connection: {name_of(error)}") from error
@@ -307,7 +304,7 @@ def failure_for(
 ) -> Exception:
     """Return the error that stands for an answer which is no reply."""
     said = str(refusal) if refusal else f"{answer.status} with a body that cannot be read"
-    request_id = answer.headers.get(REQUEST_ID)
+    request_id = request_id_of(answer.headers)
     match meaning:
         case Meaning.TOKEN_REJECTED:
             return TokenRejected(

@@ -66,13 +66,15 @@ class Pacer:
         Raises:
             Halted: the run is stopping.
         """
+        self.halt.check()
         lane = self.lanes[bucket]
         started = self.clock.monotonic()
+        if not lane.turn.locked() and lane.gate.reserve(started) <= 0:
+            return
         with self.halt.interruptible():
-            if lane.turn.locked() or lane.gate.reserve(started) > 0:
-                async with lane.turn:
-                    await self.wait_in_turn(bucket, lane)
-                trace.waited_seconds += self.clock.monotonic() - started
+            async with lane.turn:
+                await self.wait_in_turn(bucket, lane)
+        trace.waited_seconds += self.clock.monotonic() - started
 
     async def wait_in_turn(self, bucket: Bucket, lane: Lane) -> None:
         told = False

@@ -133,6 +133,7 @@ class WindowGate:
         self.unmetered = False  # the org sends no rate headers at all
         self.foreign = ForeignUse()
         self.round_trip = 0.1
+        self.jitter = 0.05  # mean deviation of the round trip
         self.last_sent = -math.inf
         self.probe_sent: float | None = None
         self.probe_at = -math.inf
@@ -195,7 +196,8 @@ class WindowGate:
         """
         unclaimed = self.low - self.in_flight
         if self.low <= self.limit / 3:
-            margin = self.foreign.margin(now, self.limit, self.window, self.round_trip)
+            slow = self.round_trip + 2 * self.jitter
+            margin = self.foreign.margin(now, self.limit, self.window, slow)
             unclaimed -= math.ceil(margin)
         return min(unclaimed, self.share - self.used)
 
@@ -216,7 +218,9 @@ class WindowGate:
             self.observe_without_headers(status, received)
             return
         self.clock.observe(rate.date, sent, received)
-        self.round_trip += (received - sent - self.round_trip) / 8
+        surprise = received - sent - self.round_trip
+        self.round_trip += surprise / 8
+        self.jitter += (abs(surprise) - self.jitter) / 4
         if status == 429 and rate.limit == 0:
             self.lower_flight_cap(received)
             self.end_probe(received)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from random import Random
 
-from tenacity import RetryCallState
+from tenacity import Future, RetryCallState
 
 from orchestrator.clock import Clock
 from orchestrator.errors import Transient
@@ -37,15 +37,23 @@ class RetryBudget:
         self.clock = clock
         self.random = random
         self.started = clock.monotonic()
+        self.counted: Future | None = None  # the outcome of the last attempt that was counted
         self.failures = 0
         self.rate_refusals = 0
 
-    def is_spent(self, state: RetryCallState) -> bool:
-        """Count the failure, and say whether it was the last one allowed."""
+    def count(self, state: RetryCallState) -> None:
+        """Count the failure at hand, once: tenacity asks for the wait before it asks to stop."""
+        if state.outcome is self.counted:
+            return
+        self.counted = state.outcome
         if failure_of(state).limited:
             self.rate_refusals += 1
         else:
             self.failures += 1
+
+    def is_spent(self, state: RetryCallState) -> bool:
+        """Say whether the failure at hand was the last one allowed."""
+        self.count(state)
         return (
             self.failures >= self.policy.attempts
             or self.rate_refusals >= self.policy.rate_refusals
@@ -57,6 +65,7 @@ class RetryBudget:
 
         After a rate limit the pacing knows when to go on, so nothing is added here.
         """
+        self.count(state)
         failure = failure_of(state)
         if failure.wait is not None:
             return min(failure.wait, 120.0) + self.random.uniform(0.0, 0.5)

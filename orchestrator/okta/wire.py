@@ -6,20 +6,21 @@ Okta's OpenAPI document; what must hold is checked where it is used as proof.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 import msgspec
 
 from orchestrator.model import AppId, Kid
 
+BOM = b"\xef\xbb\xbf"
+CONTROLS = re.compile(rb"\r?\n|[\x00-\x1f]")
 REQUEST_ID = "X-Okta-Request-Id"
 ALREADY_EXISTS = re.compile("already exists", re.IGNORECASE)
 VALIDATION_FAILED = "E0000001"
@@ -27,7 +28,10 @@ TOKEN_INVALID = "E0000011"  # noqa: S105 - an error code, not a credential
 FEATURE_FORBIDDEN = "E0000015"
 READ_ONLY_MODE = "E0000010"
 NOT_FOUND = re.compile(r"Resource not found: (?P<id>\S+)(?: \((?P<type>\w+)\))?")
-KEY_LOCATION = re.compile(r"/api/v1/(?:apps|idps)/(?P<app>[^/]+)/credentials/keys/(?P<kid>[^/]+)$")
+KEY_LOCATION = re.compile(
+    r"[^?#]*/api/v1/(?:apps|idps)/(?P<app>[\w-]+)/credentials/keys/(?P<kid>[\w-]+)(?:[?#].*)?",
+    re.ASCII,
+)
 LINK = re.compile(r'<(?P<url>[^<>]*)>\s*;[^,]*\brel="?(?P<rel>\w+)"?')
 
 T = TypeVar("T")
@@ -194,7 +198,7 @@ def meaning_of(status: int, rate: RateHeaders | None, code: str | None, challeng
 
 
 def decode(body: bytes, kind: type[T]) -> T:
-    """Parse JSON into `kind`; raw line breaks inside strings are let through.
+    """Parse JSON into `kind`; raw line breaks inside strings are read as a space each.
 
     Okta's own guide prints a key with its base64 wrapped over lines.
 
@@ -202,12 +206,14 @@ def decode(body: bytes, kind: type[T]) -> T:
         ValueError: the body is not JSON of that shape (msgspec's errors are ValueErrors).
     """
     try:
-        return msgspec.json.decode(body, type=kind)
-    except msgspec.ValidationError:
-        raise
-    except msgspec.DecodeError:
-        lenient: Any = json.loads(body, strict=False)
-        return msgspec.convert(lenient, kind)
+        try:
+            return msgspec.json.decode(body, type=kind)
+        except msgspec.ValidationError:
+            raise
+        except msgspec.DecodeError:
+            return msgspec.json.decode(CONTROLS.sub(b" ", body).removeprefix(BOM), type=kind)
+    except RecursionError as error:
+        raise ValueError("nested too deeply") from error
 
 
 def refusal_of(status: int, body: bytes) -> Refusal:
@@ -228,7 +234,7 @@ def epoch_second(date: str) -> int | None:
     """Return an HTTP date (RFC 9110 section 5.6.7) as epoch seconds."""
     try:
         return int(parsedate_to_datetime(date).timestamp())
-    except ValueError:
+    except (ValueError, OverflowError):
         return None
 
 
@@ -243,7 +249,7 @@ def rate_headers(headers: Headers) -> RateHeaders | None:
     resets = whole_numbers(headers.getall("X-Rate-Limit-Reset", []))
     if date is None or not (limits and remaining and resets):
         return None
-    tightest = min(range(len(remaining)), key=remaining.__getitem__)
+    tightest = remaining.index(min(remaining))
     return RateHeaders(
         limit=limits[min(tightest, len(limits) - 1)],
         remaining=remaining[tightest],
@@ -259,7 +265,7 @@ def whole_numbers(texts: Sequence[str]) -> list[int]:
 
 def located_key(location: str | None) -> tuple[AppId, Kid] | None:
     """Return the app and kid that a Location header names; its host is not ours to trust."""
-    match = KEY_LOCATION.search(urlsplit(location).path) if location else None
+    match = KEY_LOCATION.fullmatch(location) if location else None
     return (AppId(match["app"]), Kid(match["kid"])) if match else None
 
 
@@ -281,7 +287,13 @@ def next_page(link: Sequence[str], path: str) -> str | None:
     return None
 
 
+def request_id_of(headers: Headers) -> str | None:
+    """Return the id under which Okta knows the request; None when it is no visible ASCII."""
+    text = headers.get(REQUEST_ID)
+    return text if text and text.isascii() and text.isprintable() else None
+
+
 def challenge_scope(headers: Mapping[str, str]) -> str | None:
     """Return the scope that a WWW-Authenticate challenge asks for."""
-    match = re.search(r'scope="([^"]*)"', headers.get("WWW-Authenticate", ""))
+    match = re.search(r'scope="([ -~]*?)"', headers.get("WWW-Authenticate", ""))
     return match[1] if match else None

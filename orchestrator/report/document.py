@@ -8,13 +8,24 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from datetime import datetime
+from typing import Annotated
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from orchestrator.engine.result import JobResult, RunResult, exit_code
 from orchestrator.model import Outcome, Proof, Reason, Status, StopCause
 
 SCHEMA_VERSION = "1.0"
+
+
+def encodable(text: object) -> object:
+    """Return text with what has no encoding, such as a lone surrogate, escaped."""
+    if isinstance(text, str) and not text.isascii():
+        return text.encode("utf-8", "backslashreplace").decode()
+    return text
+
+
+ForeignText = Annotated[str, BeforeValidator(encodable)]  # whatever an org may have said
 
 
 class Document(BaseModel):
@@ -29,20 +40,22 @@ class TargetRow(Document):
     dry_run: bool
     job: str
     app_id: str
-    label: str | None = Field(description="the app's label, where the run has read it")
+    label: ForeignText | None = Field(description="the app's label, where the run has read it")
     status: Status
     reason: Reason | None = Field(description="why the target is not staged")
-    detail: str = Field(description="one sentence for a person")
+    detail: ForeignText = Field(description="one sentence for a person")
     proof: Proof | None = Field(description="what shows that the target holds the key")
     retryable: bool = Field(description="a later run may well succeed")
     source_app_id: str
     kid: str
     thumbprint: str | None = Field(description="x5t#S256, recomputed from the answer's x5c")
     http_status: int | None
-    okta_code: str | None
-    causes: list[str]
-    location_app_id: str | None = Field(description="the app that the Location header names")
-    request_ids: list[str] = Field(description="also transaction.id in Okta's System Log")
+    okta_code: ForeignText | None
+    causes: list[ForeignText]
+    location_app_id: ForeignText | None = Field(
+        description="the app that the Location header names"
+    )
+    request_ids: list[ForeignText] = Field(description="also transaction.id in Okta's System Log")
     attempts: int = Field(description="requests sent for this target, reads included")
     lost_answers: int = Field(description="attempts that may have taken effect unseen")
     waited_seconds: float = Field(description="pacing and backoff")
@@ -68,7 +81,7 @@ class JobPart(Document):
     source_app_id: str
     kid: str
     certificate: CertificatePart | None
-    problem: str | None = Field(description="why the source could not be used")
+    problem: ForeignText | None = Field(description="why the source could not be used")
     dropped: dict[str, int] = Field(description="targets of the plan that were never meant")
 
 
@@ -83,7 +96,7 @@ class StopPart(Document):
     """Why the run ended before its last target."""
 
     cause: StopCause
-    detail: str
+    detail: ForeignText
 
 
 class BucketPart(Document):

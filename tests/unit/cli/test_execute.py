@@ -1,0 +1,193 @@
+"""From the plan's limits to the numbers of one run."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from orchestrator.cli.execute import (
+    AUTO_WORKERS,
+    Options,
+    check_belt,
+    failure_budget,
+    new_run_id,
+    run_settings,
+)
+from orchestrator.clock import SystemClock
+from orchestrator.engine.result import RunSettings
+from orchestrator.engine.run import ResolvedJob
+from orchestrator.errors import ExitCode, SafetyError
+from orchestrator.model import AppId, RunId
+from orchestrator.plan.load import load_plan_text
+from orchestrator.plan.schema import Plan
+from orchestrator.plan.targets import resolve
+
+ORG = "https://acme.okta.com"
+RUN = RunId("r")
+
+
+class TurnedClock(SystemClock):
+    """A wall clock that shows what the test says."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+
+    def wall(self) -> datetime:
+        return self.now
+
+
+def app(number: int) -> AppId:
+    return AppId(f"0oa{number:017d}")
+
+
+def plan_of(targets: Sequence[int] = (1,), limits: str = "{}") -> Plan:
+    """Return a plan with a job for each number of targets."""
+    numbers = iter(range(1, sum(targets) + 1))
+    text = f"version: 1\nname: finance\nlimits: {limits}\njobs:\n"
+    for index, size in enumerate(targets):
+        apps = ", ".join(app(next(numbers)) for _ in range(size))
+        text += f"  - name: job{index}\n    targets: [{apps}]\n"
+        text += f"    source: {{app: {app(0)}, key: {'k' * 43}}}\n"
+    return load_plan_text(text.encode(), file="plan.yaml", folder=Path())
+
+
+def settled(
+    targets: Sequence[int] = (1,), limits: str = "{}", options: Options | None = None
+) -> RunSettings:
+    plan = plan_of(targets, limits)
+    options = options or Options(plan=Path("plan.yaml"))
+    return run_settings(plan, jobs_of(plan), options, RUN, ORG)
+
+
+def jobs_of(plan: Plan) -> Sequence[ResolvedJob]:
+    return resolve(plan)
+
+
+@pytest.mark.parametrize(
+    ("budget", "targets", "failures"),
+    [
+        (None, 100, None),
+        (1, 100, 1),
+        (5, 100, 5),
+        (500, 100, 500),
+        (5, 0, 5),
+        (0.05, 100, 5),
+        (0.05, 101, 6),
+        (0.05, 20, 1),
+        (0.05, 21, 2),
+        (0.05, 1, 1),
+        (0.05, 0, 1),
+        (1.0, 7, 7),
+        (0.07, 100, 7),
+        (0.29, 100, 29),
+        (0.01, 100_000, 1000),
+        (0.01, 100_001, 1001),
+    ],
+)
+def test_the_failure_budget_is_a_number_or_a_share_rounded_up(
+    budget: float | None, targets: int, failures: int | None
+) -> None:
+    assert failure_budget(budget, targets) == failures
+
+
+@pytest.mark.parametrize("percent", range(1, 101))
+def test_a_share_of_a_hundred_targets_is_its_percentage(percent: int) -> None:
+    """Binary fractions must not add a failure: 0.07 * 100 is a little more than 7."""
+    assert failure_budget(percent / 100, 100) == percent
+
+
+@pytest.mark.parametrize(
+    ("workers", "targets", "used"),
+    [
+        ("auto", [100], AUTO_WORKERS),
+        ("auto", [2, 1], 3),
+        ("1", [100], 1),
+        ("4", [100], 4),
+        ("4", [2], 2),
+        ("4", [2, 1], 3),
+    ],
+)
+def test_there_are_never_more_workers_than_targets(
+    workers: str, targets: list[int], used: int
+) -> None:
+    assert settled(targets, f"{{workers: {workers}}}").workers == used
+
+
+def test_a_plan_whose_targets_are_all_left_out_still_has_a_worker() -> None:
+    text = f"""
+        version: 1
+        name: empty
+        jobs:
+          - name: job
+            source: {{app: {app(0)}, key: {"k" * 43}}}
+            targets: [{app(1)}]
+            exclude: [{app(1)}]
+    """
+    plan = load_plan_text(text.encode(), file="plan.yaml", folder=Path())
+    options = Options(plan=Path("plan.yaml"))
+    assert run_settings(plan, jobs_of(plan), options, RUN, ORG).workers == 1
+
+
+def test_limits_of_the_plan_become_settings_of_the_run() -> None:
+    limits = "{workers: 2, deadline: 90s, max_targets: 7, stop_after_failures: 5%}"
+    given = settled([30, 31], limits)
+    assert given.deadline_seconds == 90
+    assert given.max_targets == 7
+    assert given.stop_after_failures == 4  # 5 % of all 61 targets
+    assert (given.run_id, given.plan, given.org) == (RUN, "finance", ORG)
+    assert re.fullmatch("[0-9a-f]{64}", given.plan_digest)
+
+
+def test_without_limits_nothing_stops_a_run() -> None:
+    given = settled()
+    assert given.deadline_seconds is None
+    assert given.max_targets is None
+    assert given.stop_after_failures is None
+
+
+@pytest.mark.parametrize("quick", [False, True])
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_options_become_settings_of_the_run(dry_run: bool, quick: bool) -> None:
+    given = settled(options=Options(plan=Path("plan.yaml"), dry_run=dry_run, quick=quick))
+    assert (given.dry_run, given.quick) == (dry_run, quick)
+
+
+@pytest.mark.parametrize(
+    ("targets", "most", "refused"),
+    [([5], 5, False), ([6], 5, True), ([3, 3], 5, True), ([2, 3], 5, False), ([6], None, False)],
+)
+def test_the_belt_counts_the_targets_of_all_jobs(
+    targets: list[int], most: int | None, refused: bool
+) -> None:
+    plan = plan_of(targets, f"{{max_changes: {most}}}" if most else "{}")
+    if not refused:
+        check_belt(plan, jobs_of(plan))
+        return
+    with pytest.raises(SafetyError, match=f"{sum(targets)} targets.* allows {most} ") as caught:
+        check_belt(plan, jobs_of(plan))
+    assert caught.value.exit_code is ExitCode.SAFETY
+
+
+def moments() -> Iterator[datetime]:
+    start = datetime(2026, 9, 30, 23, 59, 58, tzinfo=UTC)
+    for step in (0, 1, 2, 3600, 86_400, 40_000_000):
+        yield start + timedelta(seconds=step)
+
+
+def test_run_ids_sort_by_time() -> None:
+    random = Random(1)
+    ids = [new_run_id(TurnedClock(moment), random) for moment in moments()]
+    assert sorted(ids) == ids
+    assert ids[0].startswith("20260930T235958Z-")
+
+
+def test_run_ids_are_safe_names_of_files() -> None:
+    clock, random = TurnedClock(datetime(2026, 10, 1, tzinfo=UTC)), Random(1)
+    ids = {new_run_id(clock, random) for _ in range(500)}
+    assert len(ids) == 500  # of the same second
+    assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", each) for each in ids)
