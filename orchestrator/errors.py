@@ -10,6 +10,9 @@ OrchestratorError            exit 1   the base; anything else that escapes is a 
 │   ├── TokenRejected
 │   └── ScopeMissing
 ├── SafetyError              exit 6   a belt of the plan says no; nothing was called
+├── StateError               exit 1   the journal cannot be written or read
+│   └── StateUnusable        exit 4   found before any call was made
+├── LockHeld                 exit 11  another run of this plan and org is under way
 ├── ReportError              exit 1   the report could not be written
 └── CallError                exit 1   one API call failed for good; an outcome, not a crash
     ├── Transient                     one attempt failed; never leaves the client
@@ -135,6 +138,22 @@ class SafetyError(OrchestratorError):
     """A safety belt of the plan says no; nothing was called."""
 
     exit_code = ExitCode.SAFETY
+
+
+class StateError(OrchestratorError):
+    """The journal cannot be written or read."""
+
+
+class StateUnusable(StateError):
+    """The journal cannot be used; found before any call was made."""
+
+    exit_code = ExitCode.INVALID
+
+
+class LockHeld(OrchestratorError):
+    """Another run of this plan and org is under way."""
+
+    exit_code = ExitCode.LOCKED
 
 
 class ReportError(OrchestratorError):

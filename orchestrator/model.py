@@ -93,7 +93,7 @@ class StopCause(StrEnum):
     DEADLINE = "deadline"
     FAILURES = "failures"
     MAX_TARGETS = "max_targets"
-    PLAN_CHANGED = "plan_changed"
+    JOURNAL = "journal"  # it cannot be written any more
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

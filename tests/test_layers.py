@@ -19,7 +19,7 @@ ROOT = Path(orchestrator.__file__).parent
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "clock", "secret", "halt"}),
     frozenset({"model", "events", "plan"}),
-    frozenset({"okta"}),
+    frozenset({"okta", "store"}),
     frozenset({"engine"}),
     frozenset({"report"}),
     frozenset({"cli", "__main__"}),

@@ -1,0 +1,226 @@
+"""What the engine and the reports know of the store: its records, and two protocols.
+
+A run is written by one process at a time (`lock.RunLock`) through a `Journal`, and read by
+anyone, at any time, through an `Archive`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Protocol
+
+from orchestrator.model import Certificate, KeyRef, Outcome, RunId, Status, StopCause, Target
+
+
+class RunState(StrEnum):
+    """Where a run stands. A crashed run still says `running`; the lock tells the difference."""
+
+    RUNNING = "running"
+    STOPPED = "stopped"  # work remains
+    FINISHED = "finished"
+
+
+class EventKind(StrEnum):
+    """The events that the store writes itself. `Journal.note` adds others."""
+
+    RUN_CREATED = "run_created"
+    PLAN_CHANGED = "plan_changed"
+    TARGETS_ADDED = "targets_added"
+    TARGETS_REMOVED = "targets_removed"
+    SESSION_STARTED = "session_started"
+    SOURCE_READ = "source_read"
+    TARGET_SETTLED = "target_settled"
+    SESSION_ENDED = "session_ended"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StopRecord:
+    """Why a session ended before the last target."""
+
+    cause: StopCause
+    detail: str
+    hint: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewRun:
+    """What a run is created with."""
+
+    run_id: RunId
+    plan: str
+    org: str
+    plan_digest: str  # SHA-256 of the plan file
+    dry_run: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunRecord:
+    """A run as the store knows it."""
+
+    run_id: RunId
+    plan: str
+    org: str
+    plan_digest: str
+    dry_run: bool
+    created_at: datetime
+    updated_at: datetime  # of the last event
+    state: RunState
+    sessions: int  # processes that worked on it, the present one included
+    stop: StopRecord | None
+    exit_code: int | None  # of the last session; None while it lasts, or when it crashed
+    events: int
+    head: str  # hex of the last event's hash
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobRecord:
+    """A job of a run: one source key, many targets."""
+
+    position: int  # in the plan, from 0
+    name: str  # unique in the plan
+    key: KeyRef
+    certificate: Certificate | None = None
+    problem: str | None = None  # why the source cannot be used
+    dropped: Mapping[str, int]  # targets of the plan that were never meant: duplicates and so on
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Session:
+    """The process that works on a run."""
+
+    pid: int
+    host: str
+    command: str
+    version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EventRecord:
+    """One entry of a run's append-only history."""
+
+    seq: int  # from 1, without gaps
+    at: datetime
+    kind: str
+    body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetCounts:
+    """How many targets have which outcome, and how many have none yet."""
+
+    settled: Mapping[Status, int]  # every status is there
+    pending: int
+
+    @property
+    def total(self) -> int:
+        return sum(self.settled.values()) + self.pending
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Whether a run's history is whole, and its tables say the same as its history."""
+
+    ok: bool
+    events: int  # found to be whole
+    problem: str | None
+
+
+class Journal(Protocol):
+    """The write side of one run, for one process at a time.
+
+    Every write returns only when it is durable, together with whatever its neighbours wrote
+    meanwhile. A write whose caller is cancelled is still carried out: what has happened is not
+    forgotten because nobody waits for it.
+
+    Raises, from every write:
+        StateError: it could not be written, and nothing can be from now on.
+    """
+
+    @property
+    def record(self) -> RunRecord:
+        """Return the run as last written."""
+        ...
+
+    async def settle(self, outcome: Outcome) -> None:
+        """Record what became of a target of this run. A later outcome replaces an earlier one."""
+        ...
+
+    async def note_source(
+        self, job: int, certificate: Certificate | None, problem: str | None
+    ) -> None:
+        """Record what the reading of a job's source key came to. `job` is its position."""
+        ...
+
+    async def note(self, kind: str, body: Mapping[str, object]) -> None:
+        """Record any other event, such as the intent of a call that cannot be repeated.
+
+        `body` is JSON: no NaN, keys are strings. `Archive.events` gives it back.
+
+        Raises:
+            ValueError: `kind` is one of `EventKind`, or `body` is not JSON.
+        """
+        ...
+
+    def pending(self, job: int) -> AsyncIterator[Target]:
+        """Yield the job's targets that are not staged, in plan order, each at most once.
+
+        Those that failed before are among them. They are read in pages, so memory does not grow
+        with their number, and targets may be settled meanwhile. One that is settled out of turn
+        may still be yielded.
+        """
+        ...
+
+    async def end_session(
+        self, state: RunState, *, stop: StopRecord | None, exit_code: int
+    ) -> None:
+        """Record how this process leaves the run. Without it the run counts as crashed."""
+        ...
+
+
+class Archive(Protocol):
+    """The read side, at any time, also while another process writes, which it never disturbs.
+
+    What is streamed is read in pages. Each page is consistent in itself; while a run is being
+    written, a later page may know more than an earlier one.
+
+    Wherever a run is named, an unambiguous beginning of its id will do, and so will `latest`.
+
+    Raises, from every method:
+        StateUnusable: there is no such run, or there are several.
+        StateError: the journal cannot be read.
+    """
+
+    def runs(self, *, plan: str | None = None, org: str | None = None) -> list[RunRecord]:
+        """Return the runs, newest first."""
+        ...
+
+    def run(self, run_id: str) -> RunRecord: ...
+
+    def jobs(self, run_id: str) -> tuple[JobRecord, ...]:
+        """Return the jobs in the order of the plan."""
+        ...
+
+    def outcomes(self, run_id: str) -> Iterator[Outcome]:
+        """Yield the outcomes of the targets that have one, in plan order."""
+        ...
+
+    def targets(self, run_id: str) -> Iterator[tuple[int, Target, Outcome | None]]:
+        """Yield every target in plan order: its job's position, itself, what became of it."""
+        ...
+
+    def events(self, run_id: str, *, kind: str | None = None) -> Iterator[EventRecord]:
+        """Yield the run's history from its beginning, or only the events of one kind."""
+        ...
+
+    def counts(self, run_id: str) -> TargetCounts: ...
+
+    def verify(self, run_id: str) -> Verification:
+        """Recompute the chain of hashes, and hold the tables against the events.
+
+        It finds damage and edits. It does not find a rewritten history with new hashes: for
+        that, compare `RunRecord.head` with one that was noted elsewhere.
+        """
+        ...
