@@ -10,10 +10,12 @@ from random import Random
 
 import pytest
 
+from orchestrator.cli.opening import continue_or_create, new_run, this_session
 from orchestrator.cli.wiring import OrgAccess, open_api
 from orchestrator.clock import SystemClock
-from orchestrator.engine.result import RunResult, RunSettings
-from orchestrator.engine.run import ResolvedJob, Run
+from orchestrator.engine.result import RunResult, RunSettings, result_of
+from orchestrator.engine.resume import ResolvedJob
+from orchestrator.engine.run import Run
 from orchestrator.events import Broadcast, Event
 from orchestrator.halt import Halt
 from orchestrator.model import AppId, KeyRef, Kid, Outcome, RunId, Target
@@ -24,6 +26,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.store.sqlite import Store
 
 SHARED = Path(__file__).parents[1].parent / "shared"
 CLONE = "/api/v1/apps/{appId}/credentials/keys/{kid}/clone"
@@ -99,15 +102,21 @@ class Stage:
         timeouts: Timeouts = QUICK_TIMEOUTS,
         capacity: float = 0.9,
         token: str | None = None,
+        store: Store | None = None,
         **settings: object,
     ) -> AsyncIterator[Run]:
-        """Serve the org and yield a run that has not begun."""
-        given: dict[str, object] = {"run_id": RunId("r"), "plan": "p", "org": "o"} | settings
+        """Serve the org and yield a run that has not begun; its store is in `self.store`."""
         observer = observer or Broadcast()
         halt, clock = Halt(), SystemClock()
+        self.store = store or Store.memory(clock=clock)
+        given: dict[str, object] = {"run_id": RunId("r"), "plan": "p", "org": "o"} | settings
+        dry_run = bool(settings.get("dry_run"))
+        new = new_run(RunId("r"), "p", "o", jobs, dry_run=dry_run)
+        opened = continue_or_create(self.store, new, jobs, this_session())
         script = FaultScript.of(list(self.faults), seed=self.fault_seed)
         async with (
             serve(self.org, limits=self.limits, faults=script) as served,
+            self.store.journal(opened.run_id) as journal,
             open_api(
                 OrgAccess(url=served.url, token=Secret(token or self.org.token)),
                 capacity=capacity,
@@ -121,18 +130,26 @@ class Stage:
         ):
             yield Run(
                 RunSettings(**given),  # type: ignore[arg-type]  # the tests name what they change
-                jobs,
+                self.store.archive.jobs(opened.run_id),
+                pending=opened.pending,
+                journal=journal,
                 api=api,
                 clock=clock,
                 halt=halt,
                 observer=observer,
             )
 
+    def result(self, run: Run) -> RunResult:
+        """Read back what came of a run, as far as it has come."""
+        return result_of(
+            self.store.archive, RunId("r"), stop=run.stop_reason, unrecorded=run.unrecorded
+        )
+
     async def finish(self, *jobs: ResolvedJob, **settings: object) -> RunResult:
         """Run to the end and return the result."""
         async with self.run(*jobs, **settings) as run:  # type: ignore[arg-type]
             await run.execute()
-        return run.finish()
+        return self.result(run)
 
 
 def by_app(result: RunResult) -> dict[AppId, Outcome]:

@@ -80,7 +80,7 @@ async def test_five_lines_for_a_real_org(tmp_path: Path) -> None:
 
 
 async def test_the_guides_sandbox_serves_the_plan(tmp_path: Path) -> None:
-    [line] = commands(GUIDE)
+    [line] = [line for line in commands(GUIDE) if line.startswith("okta-keys sandbox")]
     words = line.replace("--port 8765", "--port 0").split()[1:]
     words = [str(ROOT / word) if word.startswith("plans/") else word for word in words]
     async with started(*words, cwd=tmp_path) as process:
@@ -90,9 +90,18 @@ async def test_the_guides_sandbox_serves_the_plan(tmp_path: Path) -> None:
             while "token: " not in text:
                 text += (await process.stdout.receive()).decode()
         said = dict(line.split(": ", 1) for line in text.splitlines())
-        env = {"OKTA_CLIENT_ORGURL": said["url"], "OKTA_CLIENT_TOKEN": said["token"]}
+        env = {
+            "OKTA_CLIENT_ORGURL": said["url"],
+            "OKTA_CLIENT_TOKEN": said["token"],
+            "OKTA_KEYS_STATE": str(tmp_path / "state"),
+        }
         ended = await okta_keys("run", ROOT / "plans/quickstart.yaml", env=env, cwd=tmp_path)
         assert ended.code == 0, ended.err
+        for line in commands(GUIDE):
+            if line.startswith(("okta-keys status", "okta-keys report")):
+                told = await okta_keys(*line.split()[1:], env=env, cwd=tmp_path)
+                assert told.code == 0, told.err
+                assert "quickstart" in told.err
         process.terminate()
         assert await process.wait() == 0
 

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
-from collections.abc import Sequence
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Iterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from enum import StrEnum
 from math import ceil
@@ -14,29 +13,56 @@ from pathlib import Path
 from random import Random
 
 import anyio
-from anyio.abc import TaskStatus
 
+from orchestrator.cli.opening import (
+    OpenedRun,
+    continue_or_create,
+    create,
+    forget_old,
+    new_run,
+    this_session,
+)
 from orchestrator.cli.render import Screen
-from orchestrator.cli.wiring import open_api, org_access, read_faults, sandbox_for, timeouts
+from orchestrator.cli.signals import execute_until_signalled
+from orchestrator.cli.wiring import (
+    OrgAccess,
+    open_api,
+    org_access,
+    read_faults,
+    sandbox_for,
+    timeouts,
+)
 from orchestrator.clock import Clock, SystemClock
-from orchestrator.engine.result import RunResult, RunSettings, exit_code
-from orchestrator.engine.run import ResolvedJob, Run
-from orchestrator.errors import ExitCode, OrchestratorError, SafetyError
+from orchestrator.engine.result import (
+    ArchivedOutcomes,
+    RunResult,
+    RunSettings,
+    exit_code,
+    result_of,
+)
+from orchestrator.engine.resume import ResolvedJob
+from orchestrator.engine.run import Run
+from orchestrator.errors import (
+    ExitCode,
+    OrchestratorError,
+    SafetyError,
+    StateError,
+    StateUnusable,
+    UsageError,
+)
 from orchestrator.events import Broadcast, RunFinished
 from orchestrator.halt import Halt
-from orchestrator.model import RunId, StopCause
+from orchestrator.model import AppId, RunId, Status
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.schema import Plan
-from orchestrator.plan.targets import resolve
-from orchestrator.report.formats import json_pieces, write_reports
+from orchestrator.plan.targets import read_app_ids, resolve
+from orchestrator.report.formats import complete_reports, json_pieces, write_reports
 from orchestrator.report.stream import EventStream
+from orchestrator.store.base import RunState
+from orchestrator.store.lock import RunLock, state_folder
+from orchestrator.store.sqlite import FILE_NAME, Store
 
 AUTO_WORKERS = 10  # at 50 clones a minute one would do; a larger bucket is worth a few more
-STOP_OF_SIGNAL = {
-    signal.SIGINT: StopCause.INTERRUPT,
-    signal.SIGTERM: StopCause.TERMINATE,
-    signal.SIGHUP: StopCause.TERMINATE,
-}
 
 
 class Output(StrEnum):
@@ -56,10 +82,35 @@ class Options:
     quick: bool = False
     sandbox: bool = False
     faults: Path | None = None
+    fresh: bool = False
+    targets: str | None = None
+    state: Path | None = None
+    lock_timeout: float = 0.0
     output: Output = Output.TEXT
     report_dir: Path | None = None
     quiet: bool = False
     detailed: bool = False
+
+    @property
+    def is_durable(self) -> bool:
+        """Say whether the run is worth remembering: it changes a real org."""
+        return not (self.dry_run or self.sandbox)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Execution:
+    """What one execution is made of."""
+
+    options: Options
+    plan: Plan
+    jobs: Sequence[ResolvedJob]
+    run_id: RunId  # for a run that is begun
+    only: frozenset[AppId] | None
+    clock: Clock
+    random: Random
+    screen: Screen
+    stream: EventStream | None
+    observer: Broadcast
 
 
 def execute(options: Options) -> ExitCode:
@@ -78,84 +129,166 @@ def execute(options: Options) -> ExitCode:
     if options.output is Output.NDJSON:
         stream = EventStream(sys.stdout, clock=clock, run_id=run_id, dry_run=options.dry_run)
     screen = Screen(quiet=options.quiet)
-    observer = Broadcast([screen, stream] if stream else [screen])
+    execution = Execution(
+        options=options,
+        plan=plan,
+        jobs=jobs,
+        run_id=run_id,
+        only=chosen_targets(options.targets, jobs),
+        clock=clock,
+        random=random,
+        screen=screen,
+        stream=stream,
+        observer=Broadcast([screen, stream] if stream else [screen]),
+    )
     try:
-        result = anyio.run(carry_out, options, plan, jobs, run_id, observer, clock, random, screen)
-        paths = write_reports(
-            result, options.report_dir or Path(plan.report.dir), plan.report.formats
-        )
+        return anyio.run(carry_out, execution)
     except OrchestratorError as error:
         if stream:
             stream.fail(error, error.exit_code)
         raise
-    screen.show_result(result, paths)
-    if options.output is Output.JSON:
-        sys.stdout.writelines(json_pieces(result))
-    return exit_code(result, detailed=options.detailed)
 
 
-async def carry_out(
-    options: Options,
-    plan: Plan,
-    jobs: Sequence[ResolvedJob],
-    run_id: RunId,
-    observer: Broadcast,
-    clock: Clock,
-    random: Random,
-    screen: Screen,
-) -> RunResult:
-    """Open the org and execute; return the result also of an interrupted run."""
-    halt = Halt()
+async def carry_out(execution: Execution) -> ExitCode:
+    """Find the org and the run, execute, and tell what came of it."""
+    options = execution.options
     async with AsyncExitStack() as stack:
         if options.sandbox:
-            faults = read_faults(options.faults)
-            access = await stack.enter_async_context(sandbox_for(jobs, faults))
+            served = sandbox_for(execution.jobs, read_faults(options.faults))
+            access = await stack.enter_async_context(served)
         else:
-            access = org_access(plan, os.environ)
-        api = await stack.enter_async_context(
-            open_api(
-                access,
-                capacity=plan.limits.capacity,
-                bounds=timeouts(os.environ),
-                clock=clock,
-                halt=halt,
-                random=random,
-                observer=observer,
-            )
+            access = org_access(execution.plan, os.environ)
+        with told_before_calls():
+            store = await stack.enter_async_context(open_store(execution, access.url))
+            opened = open_run(execution, store, access.url)
+        execution.screen.show_notices(opened.notices)
+        if execution.stream:
+            execution.stream.run_id = opened.run_id
+        if opened.is_over:
+            result = result_of(store.archive, opened.run_id)
+            complete_reports(result, report_folder(execution), execution.plan.report.formats)
+        else:
+            result = await execute_opened(execution, access, store, opened)
+        return tell(execution, result)
+
+
+def tell(execution: Execution, result: RunResult) -> ExitCode:
+    """Put the result on stdout, as asked for, and return the exit code."""
+    code = exit_code(result, detailed=execution.options.detailed)
+    counts = {status.value: count for status, count in result.counts.items()}
+    execution.observer.notify(RunFinished(counts=counts, exit_code=code))
+    if execution.options.output is Output.JSON:
+        sys.stdout.writelines(json_pieces(result))
+    return code
+
+
+@contextmanager
+def told_before_calls() -> Iterator[None]:
+    """Say of a journal that cannot be written that nothing was called."""
+    try:
+        yield
+    except StateUnusable:
+        raise
+    except StateError as error:
+        raise StateUnusable(error.message, hint=error.hint, **error.context) from error
+
+
+@asynccontextmanager
+async def open_store(execution: Execution, org: str) -> AsyncIterator[Store]:
+    """Open the store, and hold the plan's lock where the run is to be remembered."""
+    options, clock = execution.options, execution.clock
+    if not options.is_durable:
+        with Store.memory(clock=clock) as store:
+            yield store
+        return
+    folder = state_folder(options.state, os.environ)
+    lock = RunLock(folder, execution.plan.name, org, session=this_session(), clock=clock)
+    with Store.open(folder / FILE_NAME, clock=clock) as store:
+        await lock.take(patience_seconds=options.lock_timeout)
+        try:
+            yield store
+        finally:
+            lock.free()
+
+
+def open_run(execution: Execution, store: Store, org: str) -> OpenedRun:
+    options, jobs, session = execution.options, execution.jobs, this_session()
+    name = execution.plan.name
+    new = new_run(execution.run_id, name, org, jobs, dry_run=options.dry_run)
+    if options.is_durable:
+        forget_old(store, now=execution.clock.wall(), environ=os.environ)
+    if options.fresh or not options.is_durable:
+        return create(store, new, jobs, session)
+    return continue_or_create(store, new, jobs, session)
+
+
+async def execute_opened(
+    execution: Execution, access: OrgAccess, store: Store, opened: OpenedRun
+) -> RunResult:
+    """Execute a run, record how it ended, write its report and show it."""
+    plan, halt = execution.plan, Halt()
+    clock, observer = execution.clock, execution.observer
+    started = clock.monotonic()
+    opened_api = open_api(
+        access,
+        capacity=plan.limits.capacity,
+        bounds=timeouts(os.environ),
+        clock=clock,
+        halt=halt,
+        random=execution.random,
+        observer=observer,
+    )
+    async with opened_api as api, store.journal(opened.run_id) as journal:
+        run = Run(
+            run_settings(execution, opened, access.url),
+            store.archive.jobs(opened.run_id),
+            pending=opened.pending if execution.only is None else len(execution.only),
+            journal=journal,
+            api=api,
+            clock=clock,
+            halt=halt,
+            observer=observer,
+            only=execution.only,
         )
-        settings = run_settings(plan, jobs, options, run_id, access.url)
-        run = Run(settings, jobs, api=api, clock=clock, halt=halt, observer=observer)
-        with screen:
-            await execute_until_signalled(run)
-    result = run.finish()
-    counts = {status.value: count for status, count in result.counts().items()}
-    code = exit_code(result, detailed=options.detailed)
-    observer.notify(RunFinished(counts=counts, exit_code=code))
+        with execution.screen:
+            found = ArchivedOutcomes(store.archive, opened.run_id, run.unrecorded)
+            await execute_until_signalled(run, found)
+        result = await conclude(run, store)
+    paths = write_reports(result, report_folder(execution), plan.report.formats)
+    execution.screen.show_result(result, paths, seconds=clock.monotonic() - started)
     return result
 
 
-async def execute_until_signalled(run: Run) -> None:
-    """Execute; the first signal drains the run, the second cancels it."""
-    async with anyio.create_task_group() as group:
-        work = anyio.CancelScope()
-        await group.start(watch_signals, run, work, name="signals")
-        with work:
-            await run.execute()
-        group.cancel_scope.cancel()
+def report_folder(execution: Execution) -> Path:
+    return execution.options.report_dir or Path(execution.plan.report.dir)
 
 
-async def watch_signals(
-    run: Run,
-    work: anyio.CancelScope,
-    *,
-    task_status: TaskStatus[None] = anyio.TASK_STATUS_IGNORED,
-) -> None:
-    with anyio.open_signal_receiver(*STOP_OF_SIGNAL) as signals:
-        task_status.started()
-        async for number in signals:
-            if run.stop_reason is not None:
-                work.cancel()
-            run.stop(STOP_OF_SIGNAL[number], f"{number.name} received")
+async def conclude(run: Run, store: Store) -> RunResult:
+    """Record how the session ended, and read the result back from the journal."""
+    run_id = run.settings.run_id
+    changed = run.counts[Status.CLONED] + run.counts[Status.PLANNED]
+
+    def read() -> RunResult:
+        return result_of(
+            store.archive,
+            run_id,
+            changed=changed,
+            forecast=run.forecast,
+            stop=run.stop_reason,
+            unrecorded=run.unrecorded,
+        )
+
+    left = store.archive.counts(run_id).pending
+    try:
+        await run.journal.end_session(
+            RunState.STOPPED if left else RunState.FINISHED,
+            stop=run.stop_reason,
+            exit_code=exit_code(read()),
+        )
+    except StateError:
+        if not run.unrecorded:
+            raise
+    return read()
 
 
 def new_run_id(clock: Clock, random: Random) -> RunId:
@@ -163,21 +296,18 @@ def new_run_id(clock: Clock, random: Random) -> RunId:
     return RunId(f"{clock.wall():%Y%m%dT%H%M%SZ}-{random.getrandbits(24):06x}")
 
 
-def run_settings(
-    plan: Plan, jobs: Sequence[ResolvedJob], options: Options, run_id: RunId, org: str
-) -> RunSettings:
+def run_settings(execution: Execution, opened: OpenedRun, org: str) -> RunSettings:
     """Turn the plan's limits into numbers for this set of targets."""
-    limits = plan.limits
-    targets = sum(job.size for job in jobs)
+    limits, options = execution.plan.limits, execution.options
+    targets = sum(job.size for job in execution.jobs)
     workers = AUTO_WORKERS if limits.workers == "auto" else limits.workers
     return RunSettings(
-        run_id=run_id,
-        plan=plan.name,
+        run_id=opened.run_id,
+        plan=execution.plan.name,
         org=org,
-        plan_digest=plan.digest,
         dry_run=options.dry_run,
         quick=options.quick,
-        workers=max(1, min(workers, targets)),
+        workers=max(1, min(workers, opened.pending)),
         deadline_seconds=limits.deadline,
         max_targets=limits.max_targets,
         stop_after_failures=failure_budget(limits.stop_after_failures, targets),
@@ -203,3 +333,25 @@ def check_belt(plan: Plan, jobs: Sequence[ResolvedJob]) -> None:
             f"the plan has {targets} targets, but limits.max_changes allows {most} changes",
             hint="look at `okta-keys preview`, then raise max_changes or split the plan",
         )
+
+
+def chosen_targets(given: str | None, jobs: Sequence[ResolvedJob]) -> frozenset[AppId] | None:
+    """Read `--targets @FILE`: the targets of the plan that this execution is restricted to.
+
+    Raises:
+        UsageError: it names no file, or the file lists an app that is no target of the plan.
+        PlanError: the file is wrong.
+    """
+    if given is None:
+        return None
+    if not given.startswith("@"):
+        raise UsageError("--targets takes a file: --targets @failed.csv")
+    chosen = frozenset(read_app_ids(Path(given[1:])))
+    planned = {target.app for job in jobs for target in job.stream()}
+    strangers = sorted(chosen - planned)
+    if strangers:
+        raise UsageError(
+            f"{given[1:]} lists {len(strangers)} apps that are no targets of the plan, "
+            f"such as {strangers[0]}"
+        )
+    return chosen

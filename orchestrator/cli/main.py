@@ -53,6 +53,15 @@ class OutputChoice(StrEnum):
     ndjson = "ndjson"
 
 
+class ReportChoice(StrEnum):
+    """How a report is printed."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    failed = "failed"
+
+
 class SchemaChoice(StrEnum):
     """Which JSON Schema to print."""
 
@@ -81,6 +90,18 @@ Detailed = Annotated[
 ]
 Quick = Annotated[
     bool, typer.Option("--quick", help="Dry run without a read per target: cheaper, less exact.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--new", help="Begin a new run, also where one could be continued.")
+]
+Targets = Annotated[
+    str | None, typer.Option(metavar="@FILE", help="Only these targets: a CSV, such as failed.csv.")
+]
+StateDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where runs are remembered. [OKTA_KEYS_STATE]")
+]
+LockTimeout = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for another run to end.")
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Log every call to stderr; never a secret.")
@@ -111,13 +132,17 @@ def run(
     quick: Quick = False,
     sandbox: Sandbox = False,
     faults: Faults = None,
+    new: Fresh = False,
+    targets: Targets = None,
+    state: StateDir = None,
+    lock_timeout: LockTimeout = 0.0,
     output: OutputOption = OutputChoice.text,
     report_dir: ReportDir = None,
     quiet: Quiet = False,
     detailed_exitcode: Detailed = False,
     verbose: Verbose = False,
 ) -> int:
-    """Clone the plan's keys into its targets, and write the report. Safe to repeat."""
+    """Clone the plan's keys into its targets, and write the report. Goes on where it stopped."""
     from orchestrator.cli.execute import Options, Output, execute
 
     if quick and not dry_run:
@@ -131,6 +156,10 @@ def run(
         quick=quick,
         sandbox=sandbox,
         faults=faults,
+        fresh=new,
+        targets=targets,
+        state=state,
+        lock_timeout=lock_timeout,
         output=Output(output.value),
         report_dir=report_dir,
         quiet=quiet,
@@ -165,6 +194,41 @@ def preview(
         detailed_exitcode=detailed_exitcode,
         verbose=verbose,
     )
+
+
+@app.command()
+def status(
+    run_id: Annotated[
+        str | None, typer.Argument(metavar="[RUN]", help="A run, the start of its id, or `latest`.")
+    ] = None,
+    *,
+    state: StateDir = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON on stdout.")] = False,
+) -> int:
+    """Show the runs, or where one of them stands; also while it is under way elsewhere."""
+    from orchestrator.cli.history import show_run, show_runs
+
+    if run_id is None:
+        return show_runs(state, as_json=as_json)
+    return show_run(run_id, state, as_json=as_json)
+
+
+@app.command()
+def report(
+    run_id: Annotated[
+        str, typer.Argument(metavar="RUN", help="A run, the start of its id, or `latest`.")
+    ],
+    *,
+    format_: Annotated[ReportChoice, typer.Option("--format")] = ReportChoice.text,
+    verify: Annotated[
+        bool, typer.Option("--verify", help="Prove first that the journal was not edited.")
+    ] = False,
+    state: StateDir = None,
+) -> int:
+    """Print the report of any run, at any time, from its journal."""
+    from orchestrator.cli.history import print_report
+
+    return print_report(run_id, state, format_=format_.value, verify=verify)
 
 
 @app.command()
@@ -236,6 +300,12 @@ def main(arguments: list[str] | None = None) -> int:
     except OrchestratorError as error:
         print_error(error)
         return error.exit_code
+    except BaseExceptionGroup as group:
+        expected = expected_error(group)
+        if expected is None:
+            raise
+        print_error(expected)
+        return expected.exit_code
     except TyperException as error:
         sys.stderr.write(f"error: {error.format_message()}\n  hint: see okta-keys --help\n")
         return ExitCode.INVALID
@@ -245,6 +315,14 @@ def main(arguments: list[str] | None = None) -> int:
     except BrokenPipeError:  # whoever read our stdout has left
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return ExitCode.UNEXPECTED
+
+
+def expected_error(group: BaseException) -> OrchestratorError | None:
+    """Return our error out of the task groups around it, unless there is anything else."""
+    leaf = group
+    while isinstance(leaf, BaseExceptionGroup) and len(leaf.exceptions) == 1:
+        leaf = leaf.exceptions[0]
+    return leaf if isinstance(leaf, OrchestratorError) else None
 
 
 def print_error(error: OrchestratorError) -> None:

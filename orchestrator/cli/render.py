@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import islice
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -13,7 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
-from orchestrator.engine.result import Forecast, JobResult, RunResult
+from orchestrator.engine.result import Forecast, RunResult
 from orchestrator.events import (
     CallPaced,
     Event,
@@ -23,6 +24,7 @@ from orchestrator.events import (
     TargetSettled,
 )
 from orchestrator.model import Outcome, Reason, Status
+from orchestrator.store.base import JobRecord
 
 MOST_ROWS = 40  # of a table; the report holds them all
 STYLES = {
@@ -103,38 +105,44 @@ class Screen:
         if not self.quiet:
             self.progress.console.print(text, soft_wrap=True)
 
-    def show_result(self, result: RunResult, paths: Sequence[Path]) -> None:
+    def show_notices(self, notices: Sequence[str]) -> None:
+        """Say which run this is, unless nobody wants to know."""
+        for notice in notices:
+            self.say(escape(notice))
+
+    def show_result(self, result: RunResult, paths: Sequence[Path], *, seconds: float) -> None:
         """Show what the run came to; quiet runs speak only of changes and failures."""
-        counts = result.counts()
-        eventful = result.stop or counts[Status.CLONED] or counts[Status.FAILED]
+        counts = result.counts
+        eventful = result.stop or result.changed or counts[Status.FAILED]
         if self.quiet and not (eventful or counts[Status.SKIPPED]):
             return
         self.console.print()
         for job in result.jobs:
             self.console.print(job_line(job), soft_wrap=True)
-        self.show_targets(result.outcomes)
+        self.show_targets(result)
         if result.forecast:
             self.show_forecast(result.forecast)
         if result.stop:
             self.console.print(f"[yellow]stopped[/]: {escape(result.stop.detail)}", soft_wrap=True)
             hint = result.stop.hint or "run the same plan again: what is done stays done"
             self.console.print(f"  hint: {escape(hint)}", soft_wrap=True)
-        self.console.print(count_line(result), soft_wrap=True)
+        self.console.print(f"{count_line(result)} in {duration(seconds)}", soft_wrap=True)
         for path in paths:
             self.console.print(f"report: {escape(str(path))}", soft_wrap=True)
 
-    def show_targets(self, outcomes: Sequence[Outcome]) -> None:
+    def show_targets(self, result: RunResult) -> None:
         """Show every target of a small run; of a large one, those that failed.
 
         Targets that were not called have nothing to tell apart: their number and the job say it.
         """
-        rows = [each for each in outcomes if each.status is not Status.SKIPPED]
-        if len(outcomes) > MOST_ROWS:
-            rows = [each for each in rows if each.status is Status.FAILED]
-        if rows:
-            self.console.print(target_table(rows[:MOST_ROWS]))
-        if len(rows) > MOST_ROWS:
-            self.console.print(f"... and {len(rows) - MOST_ROWS} more: see the report")
+        large = sum(result.counts.values()) > MOST_ROWS
+        told = (Status.FAILED,) if large else tuple(set(Status) - {Status.SKIPPED})
+        number = sum(result.counts[status] for status in told)
+        rows = (outcome for outcome in result.outcomes if outcome.status in told)
+        if number:
+            self.console.print(target_table(islice(rows, MOST_ROWS)))
+        if number > MOST_ROWS:
+            self.console.print(f"... and {number - MOST_ROWS} more: see the report")
 
     def show_forecast(self, forecast: Forecast) -> None:
         for kid, apps in forecast.sharing.items():
@@ -158,7 +166,7 @@ def describe(outcome: Outcome) -> str:
     return f"{escape(outcome.target.app)}: {escape(outcome.detail)}"
 
 
-def job_line(job: JobResult) -> str:
+def job_line(job: JobRecord) -> str:
     """Return one line about a job's source."""
     line = f"job {escape(job.name)}: key {job.key.kid} of app {job.key.app}"
     if job.certificate:
@@ -202,15 +210,14 @@ def proof_text(outcome: Outcome) -> str:
 
 
 def count_line(result: RunResult) -> str:
-    """Return the counts, and how long it took."""
+    """Return how many targets came to what."""
     parts = [
         f"[{STYLES[status]}]{number} {status.value.replace('_', ' ')}[/]"
-        for status, number in result.counts().items()
+        for status, number in result.counts.items()
         if number
     ]
-    took = (result.finished_at - result.started_at).total_seconds()
-    prefix = "[bold cyan]DRY RUN[/] " if result.settings.dry_run else ""
-    return f"{prefix}{', '.join(parts) or 'no targets'} in {duration(took)}"
+    prefix = "[bold cyan]DRY RUN[/] " if result.record.dry_run else ""
+    return f"{prefix}{', '.join(parts) or 'no targets'}"
 
 
 def duration(seconds: float) -> str:

@@ -9,7 +9,7 @@ from pathlib import Path
 from random import Random
 
 from orchestrator.clock import Clock
-from orchestrator.engine.run import ResolvedJob
+from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, FaultScriptError
 from orchestrator.events import Observer
 from orchestrator.halt import Halt

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping
 
 from orchestrator.engine.machine import SourceKey
 from orchestrator.engine.result import BucketForecast, Forecast, RunSettings
@@ -19,7 +19,7 @@ async def forecast(
     api: OktaApi,
     settings: RunSettings,
     sources: Mapping[KeyRef, SourceKey | str],
-    outcomes: Sequence[Outcome],
+    outcomes: Iterable[Outcome],
 ) -> Forecast:
     """Count the run's calls, estimate its time, and count who will share each key.
 
@@ -39,7 +39,7 @@ async def forecast(
     return Forecast(buckets=(keys,), seconds=keys.seconds, sharing=sharing)
 
 
-async def sharers(api: OktaApi, ref: KeyRef, outcomes: Sequence[Outcome]) -> int:
+async def sharers(api: OktaApi, ref: KeyRef, outcomes: Iterable[Outcome]) -> int:
     """Count the apps that will hold the key: source, targets, and whoever signs with it now.
 
     Apps that hold it without using it, and are no target, cannot be found without asking each.

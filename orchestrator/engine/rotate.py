@@ -85,7 +85,12 @@ async def clone_and_prove(
             raise
         verdict = judge_lost_clone(error.message)
     if isinstance(verdict, Verdict):
-        return verdict
+        if verdict.reason in (None, Reason.PROOF_MISMATCH) or not trace.lost_answers:
+            return verdict
+        # Refused now, but an attempt before may have taken effect.
+        verdict = Unsettled(if_present=Status.ALREADY_PRESENT, if_absent=verdict)
+    if verdict.if_present is Status.CLONED:
+        trace.lost_answers += 1  # it may have taken effect, and until the read nobody knows
     on_target = KeyRef(app=target, kid=source.ref.kid)
     return judge_read(await api.get_key(on_target, trace), verdict, source)
 
@@ -100,7 +105,7 @@ async def preview(
     try:
         observation = Observation() if quick else await observe(api, target.app, source, trace)
     except Halted:
-        return stopped_outcome(target, source.ref, trace)
+        return stopped_outcome(target, source.ref, CallTrace())  # reads change nothing
     except CallError as error:
         return outcome_of(no_answer(error.message), target, source.ref, trace)
     decision = decide(observation, target.app, source)
@@ -153,11 +158,11 @@ def outcome_of(
 
 def stopped_outcome(target: Target, key: KeyRef, trace: CallTrace) -> Outcome:
     """Tell the truth about a target that the end of the run caught."""
-    if trace.attempts == 0:
+    if trace.lost_answers == 0:
         verdict = Verdict(
             status=Status.SKIPPED,
             reason=Reason.NOT_REACHED,
-            detail="the run ended before this target was called",
+            detail="the run ended before this target, which is as it was",
             retryable=True,
         )
     else:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import lru_cache
+from typing import TypeVar
 from urllib.parse import quote, urlencode
 
 from orchestrator.errors import Refused
@@ -18,6 +19,8 @@ from orchestrator.okta.wire import Application, CallTrace, JsonWebKey, Reply, ne
 APPS = "/api/v1/apps"
 KEYS = f"{APPS}/{{appId}}/credentials/keys"
 LARGEST_PAGE = 200
+
+T = TypeVar("T")
 
 
 class OktaApi:
@@ -43,35 +46,27 @@ class OktaApi:
 
     async def get_key(self, key: KeyRef, trace: CallTrace) -> Reply[JsonWebKey]:
         """Read one key of an app."""
-        call = Call(
-            method="GET",
-            template=f"{KEYS}/{{keyId}}",
-            path=key_path(key),
-            bucket=Bucket.APPS,
-            kind=JsonWebKey,
-        )
-        return await self.transport.send(call, trace)
+        return await self.read(f"{KEYS}/{{keyId}}", key_path(key), JsonWebKey, trace)
 
     async def list_keys(self, app: AppId, trace: CallTrace) -> Reply[list[JsonWebKey]]:
         """Read all keys of an app, in no order to rely on. There is no paging."""
-        call = Call(
-            method="GET",
-            template=KEYS,
-            path=f"{app_path(app)}/credentials/keys",
-            bucket=Bucket.APPS,
-            kind=list[JsonWebKey],
-        )
-        return await self.transport.send(call, trace)
+        return await self.read(KEYS, f"{app_path(app)}/credentials/keys", list[JsonWebKey], trace)
 
     async def get_app(self, app: AppId, trace: CallTrace) -> Reply[Application]:
         """Read one app; its bucket is apart from that of the keys."""
-        call = Call(
-            method="GET",
-            template=f"{APPS}/{{appId}}",
-            path=app_path(app),
-            bucket=Bucket.APP_READ,
-            kind=Application,
-        )
+        template, bucket = f"{APPS}/{{appId}}", Bucket.APP_READ
+        return await self.read(template, app_path(app), Application, trace, bucket)
+
+    async def read(
+        self,
+        template: str,
+        path: str,
+        kind: type[T],
+        trace: CallTrace,
+        bucket: Bucket = Bucket.APPS,
+    ) -> Reply[T]:
+        """Send a GET."""
+        call = Call(method="GET", template=template, path=path, bucket=bucket, kind=kind)
         return await self.transport.send(call, trace)
 
     async def list_apps(
@@ -85,18 +80,17 @@ class OktaApi:
         query = {"limit": str(page_size)} | ({"filter": filter_} if filter_ else {})
         path: str | None = f"{APPS}?{urlencode(query, quote_via=quote)}"
         while path:
-            call = Call(
-                method="GET", template=APPS, path=path, bucket=Bucket.APPS, kind=list[Application]
-            )
-            reply = await self.transport.send(call, trace)
+            reply = await self.read(APPS, path, list[Application], trace)
             if reply.refusal:
-                raise Refused(f"the org does not list its apps: {reply.refusal}", call=call)
+                raise Refused(
+                    f"the org does not list its apps: {reply.refusal}", call=f"GET {APPS}"
+                )
             for app in reply.value or ():
                 yield app
             try:
                 path = next_page(reply.link, APPS)
             except ValueError as error:
-                raise Refused(f"the org's list leads elsewhere: {error}", call=call) from error
+                raise Refused(f"the org's list leads elsewhere: {error}") from error
 
 
 def app_path(app: AppId) -> str:

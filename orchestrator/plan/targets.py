@@ -271,6 +271,29 @@ class Resolver:
                 yield self.files[self.path_of(selector)]
 
 
+def read_app_ids(path: Path) -> list[AppId]:
+    """Read the column `app_id` of a CSV file that no plan names.
+
+    Raises:
+        PlanError: with every problem of the file and its place.
+    """
+    problems: list[Problem] = []
+    apps: list[AppId] = []
+    try:
+        with open_regular(path) as handle:
+            for entry in read_entries(handle, str(path)):
+                if isinstance(entry, Problem):
+                    problems.append(entry)
+                else:
+                    apps.append(entry.app)
+    except (OSError, ValueError) as error:
+        message = f"cannot be read: {reason(error)}"
+        problems = [Problem(file=str(path), line=1, column=1, path="", message=message)]
+    if problems:
+        raise refuse(problems[:MOST_LISTED], hidden=max(0, len(problems) - MOST_LISTED))
+    return apps
+
+
 def key_of(job: JobSpec) -> KeyRef:
     return KeyRef(app=job.source.app, kid=job.source.key)
 

@@ -12,8 +12,9 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from orchestrator.engine.result import JobResult, RunResult, exit_code
+from orchestrator.engine.result import RunResult, exit_code
 from orchestrator.model import Outcome, Proof, Reason, Status, StopCause
+from orchestrator.store.base import JobRecord
 
 SCHEMA_VERSION = "1.0"
 
@@ -89,7 +90,7 @@ class PlanPart(Document):
     """Which plan was executed."""
 
     name: str
-    sha256: str = Field(description="of the plan file")
+    sha256: str = Field(description="over its resolved jobs: keys and targets in order")
 
 
 class StopPart(Document):
@@ -129,6 +130,14 @@ class Summary(Document):
     skipped: int
 
 
+class JournalPart(Document):
+    """The run's history, whose events each carry the hash of the one before."""
+
+    sessions: int = Field(description="executions of the run so far")
+    events: int
+    head: str = Field(description="SHA-256 that stands for the whole history")
+
+
 class ReportHead(Document):
     """Everything but the targets."""
 
@@ -144,6 +153,7 @@ class ReportHead(Document):
     summary: Summary
     forecast: ForecastPart | None
     jobs: list[JobPart]
+    journal: JournalPart
 
 
 class Report(ReportHead):
@@ -154,29 +164,30 @@ class Report(ReportHead):
 
 def head_of(result: RunResult) -> ReportHead:
     """Return all of the report but its targets."""
-    settings, stop, ahead = result.settings, result.stop, result.forecast
+    record, stop, ahead = result.record, result.stop, result.forecast
     return ReportHead(
         schema_version=SCHEMA_VERSION,
-        dry_run=settings.dry_run,
-        run_id=settings.run_id,
-        plan=PlanPart(name=settings.plan, sha256=settings.plan_digest),
-        org=settings.org,
-        started_at=result.started_at,
-        finished_at=result.finished_at,
+        dry_run=record.dry_run,
+        run_id=record.run_id,
+        plan=PlanPart(name=record.plan, sha256=record.plan_digest),
+        org=record.org,
+        started_at=record.created_at,
+        finished_at=record.updated_at,
         exit_code=exit_code(result),
         stop=StopPart(cause=stop.cause, detail=stop.detail) if stop else None,
         summary=summary_of(result),
         forecast=ForecastPart.model_validate(ahead, from_attributes=True) if ahead else None,
         jobs=[job_part(job) for job in result.jobs],
+        journal=JournalPart(sessions=record.sessions, events=record.events, head=record.head),
     )
 
 
 def summary_of(result: RunResult) -> Summary:
-    counts = {status.value: count for status, count in result.counts().items()}
-    return Summary(targets=len(result.outcomes), **counts)
+    counts = {status.value: count for status, count in result.counts.items()}
+    return Summary(targets=sum(counts.values()), **counts)
 
 
-def job_part(job: JobResult) -> JobPart:
+def job_part(job: JobRecord) -> JobPart:
     certificate = job.certificate
     return JobPart(
         name=job.name,
@@ -193,7 +204,7 @@ def job_part(job: JobResult) -> JobPart:
 def rows_of(result: RunResult) -> Iterator[TargetRow]:
     """Yield a row per target, in the order of the plan."""
     for outcome in result.outcomes:
-        yield row_of(outcome, dry_run=result.settings.dry_run)
+        yield row_of(outcome, dry_run=result.record.dry_run)
 
 
 def row_of(outcome: Outcome, *, dry_run: bool) -> TargetRow:

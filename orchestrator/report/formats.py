@@ -6,15 +6,17 @@ import contextlib
 import csv
 import os
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import TextIO
 
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import ReportError
+from orchestrator.model import Status
 from orchestrator.report.document import TargetRow, head_of, rows_of
 
 FREE_TEXT = ("label", "detail", "causes", "tags")
+CONTROLS = dict.fromkeys(set(range(32)) - {9, 10}, " ")  # which our own reader of CSV refuses
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -24,15 +26,36 @@ def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> li
     Raises:
         ReportError: the folder or a file cannot be written.
     """
-    stem = f"{result.settings.plan}-{result.settings.run_id}"
+    stem = stem_of(result)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        return [write_file(folder / f"{stem}.{name}", WRITERS[name], result) for name in formats]
+        paths = [write_file(folder / f"{stem}.{name}", WRITERS[name], result) for name in formats]
+        return paths + write_failed_file(folder / f"{stem}.failed.csv", result)
     except OSError as error:
         raise ReportError(
             f"the report cannot be written to {folder}: {error.strerror}",
             hint="name another folder with --report-dir; the outcomes are on the terminal",
         ) from error
+
+
+def complete_reports(result: RunResult, folder: Path, formats: Sequence[str]) -> None:
+    """Write the reports of a run that is over, should its process have died before it could."""
+    ended = result.record.updated_at.timestamp()
+    paths = [folder / f"{stem_of(result)}.{name}" for name in formats]
+    if not all(path.exists() and path.stat().st_mtime >= ended for path in paths):
+        write_reports(result, folder, formats)
+
+
+def stem_of(result: RunResult) -> str:
+    return f"{result.record.plan}-{result.record.run_id}"
+
+
+def write_failed_file(path: Path, result: RunResult) -> list[Path]:
+    """Write the failed targets if there are any; else remove what an earlier session left."""
+    if result.counts[Status.FAILED]:
+        return [write_file(path, write_failed, result)]
+    path.unlink(missing_ok=True)
+    return []
 
 
 def write_file(path: Path, write: Callable[[RunResult, TextIO], None], result: RunResult) -> Path:
@@ -77,6 +100,21 @@ def write_csv(result: RunResult, file: TextIO) -> None:
         writer.writerow([cell_text(column, cells[column]) for column in columns])
 
 
+def write_failed(result: RunResult, file: TextIO) -> None:
+    """Write the failed targets, for `run PLAN --targets @FILE`."""
+    writer = csv.writer(file)
+    writer.writerow(["app_id", "job", "reason", "detail"])
+    for row in rows_of(result):
+        if row.status is Status.FAILED:
+            cells = (
+                row.app_id,
+                row.job,
+                row.reason or "",
+                cell_text("detail", row.detail.translate(CONTROLS)),
+            )
+            writer.writerow(cells)
+
+
 def cell_text(column: str, value: object) -> str:
     """Flatten one value of a row into a cell."""
     match value:
@@ -96,3 +134,4 @@ def cell_text(column: str, value: object) -> str:
 
 
 WRITERS: dict[str, Callable[[RunResult, TextIO], None]] = {"json": write_json, "csv": write_csv}
+PRINTERS = WRITERS | {"failed": write_failed}

@@ -5,10 +5,13 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import cache
+from itertools import count
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import anyio
 from anyio.abc import Process
@@ -16,6 +19,14 @@ from anyio.abc import Process
 ROOT = Path(__file__).parents[2]
 QUICKSTART = ROOT / "plans" / "quickstart.yaml"
 TOKEN = "00canary-token-Zq7x2Lw9"
+
+numbers = count()
+
+
+@cache
+def states() -> TemporaryDirectory[str]:
+    """Return where the states go of those who name none; `conftest` removes it at the end."""
+    return TemporaryDirectory(prefix="okta-keys-tests-")
 
 
 @dataclass(frozen=True)
@@ -28,13 +39,23 @@ class Ended:
 
 
 def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
-    """Return an environment without the settings of whoever runs the tests."""
+    """Return an environment without the settings, and the state, of whoever runs the tests.
+
+    Every call names another state folder, which does not exist yet. A test of what the program
+    remembers gives its own. Not even a program that ignores the variable gets to the real one.
+    """
     kept = {
         name: value
         for name, value in os.environ.items()
         if not name.startswith("OKTA_") and name not in ("COLUMNS", "NO_COLOR", "FORCE_COLOR")
     }
-    return kept | {"PYTHONPATH": str(ROOT), "COLUMNS": "200"} | dict(given or {})
+    ours = {
+        "PYTHONPATH": str(ROOT),
+        "COLUMNS": "200",
+        "OKTA_KEYS_STATE": f"{states().name}/{next(numbers)}",
+        "XDG_STATE_HOME": f"{states().name}/home",
+    }
+    return kept | ours | dict(given or {})
 
 
 def command(*arguments: object) -> list[str]:
@@ -42,12 +63,15 @@ def command(*arguments: object) -> list[str]:
 
 
 async def okta_keys(
-    *arguments: object, env: Mapping[str, str] | None = None, cwd: Path | None = None
+    *arguments: object,
+    env: Mapping[str, str] | None = None,
+    cwd: Path | None = None,
+    through: Sequence[str] = (),
 ) -> Ended:
-    """Run to the end, at most a minute."""
+    """Run to the end, at most a minute; `through` is a command that starts the program."""
     with anyio.fail_after(60):
         done = await anyio.run_process(
-            command(*arguments), env=environment(env), cwd=cwd, check=False
+            [*through, *command(*arguments)], env=environment(env), cwd=cwd, check=False
         )
     return Ended(done.returncode, done.stdout.decode(), done.stderr.decode())
 

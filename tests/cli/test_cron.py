@@ -18,6 +18,7 @@ from orchestrator.plan.targets import resolve
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
+from orchestrator.store.sqlite import FILE_NAME
 from tests.cli.program import QUICKSTART, ROOT, environment
 
 CRON = shutil.which("cron")
@@ -56,6 +57,7 @@ async def test_the_example_line_runs_in_crons_bare_environment(tmp_path: Path) -
     assert done.returncode == 0, (tmp_path / "said").read_text()
     assert "12 cloned" in (tmp_path / "said").read_text()
     assert list((tmp_path / "reports").glob("*.json"))
+    assert (tmp_path / ".local/state/okta-keys" / FILE_NAME).is_file()
 
 
 @pytest.mark.long
@@ -71,7 +73,8 @@ async def test_a_cron_daemon_fires_it(tmp_path: Path) -> None:
     table = Path("/etc/cron.d/okta-keys-test")
     async with serve(org, limits=LimitSettings(enabled=False)) as served:
         install(tmp_path, served.url, org.token)
-        table.write_text(job_line(tmp_path).replace("* * * * * ", "* * * * * root ", 1) + "\n")
+        line = job_line(tmp_path).replace("* * * * * ", "* * * * * root ", 1)
+        table.write_text(f"HOME={tmp_path}\n{line}\n")  # the state is kept below it
         daemon = subprocess.Popen([str(CRON), "-f"], env=environment())
         try:
             with anyio.fail_after(150):

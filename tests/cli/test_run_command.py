@@ -6,45 +6,18 @@ import csv
 import json
 import signal
 import sys
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import dedent
 
 import anyio
-import jsonschema
 import pytest
 
-from orchestrator.cli.wiring import seed_apps
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.targets import resolve
-from orchestrator.sandbox.faults import Fault, FaultScript
+from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.limits import LimitSettings
-from orchestrator.sandbox.org import SandboxOrg
-from orchestrator.sandbox.serve import serve
-from tests.cli.program import QUICKSTART, ROOT, TOKEN, okta_keys, rest_of, started
-
-REPORT_SCHEMA = json.loads((ROOT / "orchestrator/schemas/report-v1.schema.json").read_text())
-
-
-@asynccontextmanager
-async def served(
-    *faults: Fault, plan: Path = QUICKSTART, limits: LimitSettings | None = None
-) -> AsyncIterator[tuple[SandboxOrg, dict[str, str]]]:
-    """Serve an org with the plan's apps; yield it and the environment that leads to it."""
-    org = SandboxOrg(seed=1)
-    seed_apps(org, resolve(load_plan(plan)))
-    limits = limits or LimitSettings(enabled=False)
-    async with serve(org, limits=limits, faults=FaultScript.of(list(faults))) as where:
-        yield org, {"OKTA_CLIENT_ORGURL": where.url, "OKTA_CLIENT_TOKEN": org.token}
-
-
-def report_in(folder: Path) -> dict[str, object]:
-    [path] = folder.glob("*.json")
-    report = json.loads(path.read_text())
-    jsonschema.validate(report, REPORT_SCHEMA, format_checker=jsonschema.FormatChecker())
-    assert isinstance(report, dict)
-    return report
+from tests.cli.program import QUICKSTART, ROOT, TOKEN, environment, okta_keys, rest_of, started
+from tests.cli.site import report_in, served, until
 
 
 async def test_the_demo_proves_every_target(tmp_path: Path) -> None:
@@ -59,7 +32,7 @@ async def test_the_demo_proves_every_target(tmp_path: Path) -> None:
         assert row["status"] == "cloned"
         assert row["proof"] == "response"
         assert row["location_app_id"] == row["app_id"]
-        assert row["thumbprint"] == report["jobs"][0]["certificate"]["thumbprint"]  # type: ignore[index]
+        assert row["thumbprint"] == report["jobs"][0]["certificate"]["thumbprint"]
         assert row["app_id"] in ended.err
     assert "12 cloned" in ended.err
 
@@ -71,7 +44,7 @@ async def test_the_csv_report_has_the_same_rows_and_the_tags(tmp_path: Path) -> 
     [path] = (tmp_path / "reports").glob("*.csv")
     with path.open(newline="") as file:
         rows = list(csv.DictReader(file))
-    assert [row["app_id"] for row in rows] == [row["app_id"] for row in report["targets"]]  # type: ignore[attr-defined]
+    assert [row["app_id"] for row in rows] == [row["app_id"] for row in report["targets"]]
     assert all("owner=" in row["tags"] for row in rows)
     assert path.stat().st_mode & 0o777 == 0o600
 
@@ -83,8 +56,8 @@ async def test_preview_writes_nothing_and_says_what_it_costs(tmp_path: Path) -> 
         assert {call.method for call in org.log} == {"GET"}
     report = report_in(tmp_path / "reports")
     assert report["dry_run"] is True
-    assert {row["status"] for row in report["targets"]} == {"planned"}  # type: ignore[attr-defined]
-    assert all(row["dry_run"] is True for row in report["targets"])  # type: ignore[attr-defined]
+    assert {row["status"] for row in report["targets"]} == {"planned"}
+    assert all(row["dry_run"] is True for row in report["targets"])
     forecast = report["forecast"]
     assert isinstance(forecast, dict)
     assert forecast["buckets"][0]["calls"] == 13
@@ -103,7 +76,7 @@ async def test_preview_promises_what_run_does(tmp_path: Path) -> None:
         await okta_keys("preview", QUICKSTART, "--report-dir", tmp_path / "a", env=env)
         await okta_keys("run", QUICKSTART, "--report-dir", tmp_path / "b", env=env)
     promised, done = report_in(tmp_path / "a"), report_in(tmp_path / "b")
-    pairs = zip(promised["targets"], done["targets"], strict=True)  # type: ignore[call-overload]
+    pairs = zip(promised["targets"], done["targets"], strict=True)
     for before, after in pairs:
         assert before["app_id"] == after["app_id"]
         assert before["status"].replace("planned", "cloned") == after["status"]
@@ -242,8 +215,8 @@ async def test_a_signal_drains_and_writes_the_report(
     assert ended.code == code, ended.err
     report = report_in(tmp_path / "reports")
     assert report["stop"] is not None
-    assert report["summary"]["cloned"] == cloned  # type: ignore[index]
-    assert report["summary"]["skipped"] == 12 - cloned  # type: ignore[index]
+    assert report["summary"]["cloned"] == cloned
+    assert report["summary"]["skipped"] == 12 - cloned
 
 
 async def test_a_second_ctrl_c_does_not_wait_for_a_hanging_call(tmp_path: Path) -> None:
@@ -260,7 +233,7 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_hanging_call(tmp_path: Path) 
         ended = await rest_of(process)
     assert ended.code == 130, ended.err
     report = report_in(tmp_path / "reports")
-    reasons = {row["reason"] for row in report["targets"]}  # type: ignore[attr-defined]
+    reasons = {row["reason"] for row in report["targets"]}
     assert "interrupted" in reasons
     assert reasons <= {"interrupted", "not_reached"}
 
@@ -268,12 +241,10 @@ async def test_a_second_ctrl_c_does_not_wait_for_a_hanging_call(tmp_path: Path) 
 async def test_a_reader_that_leaves_does_not_end_the_run(tmp_path: Path) -> None:
     async with served() as (org, env):
         line = f"{sys.executable} -m orchestrator run {QUICKSTART} --output ndjson | head -n 1"
-        from tests.cli.program import environment
-
         done = await anyio.run_process(line, env=environment(env), cwd=tmp_path, check=False)
         assert b'"plan"' in done.stdout
         assert sum(call.effect for call in org.log) == 12
-    assert report_in(tmp_path / "reports")["summary"]["cloned"] == 12  # type: ignore[index]
+    assert report_in(tmp_path / "reports")["summary"]["cloned"] == 12
     assert b"Traceback" not in done.stderr
 
 
@@ -298,7 +269,7 @@ async def test_a_narrow_terminal_keeps_ids_whole(tmp_path: Path) -> None:
     env = {"COLUMNS": "50"}
     ended = await okta_keys("run", QUICKSTART, "--sandbox", env=env, cwd=tmp_path)
     report = report_in(tmp_path / "reports")
-    assert all(row["app_id"] in ended.err for row in report["targets"])  # type: ignore[attr-defined]
+    assert all(row["app_id"] in ended.err for row in report["targets"])
 
 
 async def test_wrong_plans_exit_with_4_and_their_place(tmp_path: Path) -> None:
@@ -319,9 +290,3 @@ async def test_wrong_plans_exit_with_4_and_their_place(tmp_path: Path) -> None:
     assert f"{plan}:6:" in ended.err
     assert "did you mean `targets`" in ended.err
     assert not (tmp_path / "reports").exists()
-
-
-async def until(condition: Callable[[], bool]) -> None:
-    with anyio.fail_after(30):
-        while not condition():  # noqa: ASYNC110 - the sandbox announces nothing
-            await anyio.sleep(0.02)

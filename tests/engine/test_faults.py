@@ -70,7 +70,7 @@ async def test_everything_at_once() -> None:
     targets = stage.apps(150) + stage.apps(50, holding=True)
     with anyio.fail_after(90):
         result = await stage.finish(stage.job(targets), workers=20)
-    assert len(result.outcomes) == 200
+    assert sum(result.counts.values()) == 200
     assert_true_to_the_org(result, stage.org)
     for outcome in result.outcomes:
         if outcome.status is Status.FAILED:
@@ -88,6 +88,18 @@ async def test_a_clone_whose_answer_was_dropped_is_present_not_failed() -> None:
     assert "may be this run" in outcome.detail
     retries = [event for event in recorder.events if isinstance(event, CallRetried)]
     assert [event.attempt for event in retries] == [1]
+
+
+async def test_a_refusal_after_a_lost_answer_is_not_the_last_word() -> None:
+    stage = Stage(
+        faults=[
+            Fault(kind="drop", when="after", on="clone", times=1),
+            Fault(kind="reject", status=403, code="E0000006", on="clone"),
+        ]
+    )
+    [target] = stage.apps(1)
+    [outcome] = (await stage.finish(stage.job([target]))).outcomes
+    assert (outcome.status, outcome.proof) == (Status.ALREADY_PRESENT, Proof.READ)
 
 
 async def test_when_no_answer_ever_comes_one_read_settles_it() -> None:
@@ -111,7 +123,7 @@ async def test_an_unreachable_org_ends_with_an_outcome_for_every_target() -> Non
     async with stage.run(stage.job(targets), timeouts=quick) as run:
         run.api.transport.url = "http://127.0.0.1:9"  # nobody listens there
         await run.execute()
-    result = run.finish()
+    result = stage.result(run)
     assert {each.reason for each in result.outcomes} == {Reason.SOURCE_UNUSABLE}
     assert "no connection" in str(result.jobs[0].problem)
 

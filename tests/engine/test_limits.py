@@ -37,7 +37,7 @@ async def test_alone_there_is_no_429_and_little_is_lost_per_edge(
     stage = Stage(limits=limits(window, per_window))
     targets = stage.apps(per_window * 2 + per_window // 2)
     result = await stage.finish(stage.job(targets), capacity=1.0)
-    assert result.counts()[Status.CLONED] == len(targets)
+    assert result.counts[Status.CLONED] == len(targets)
     assert stage.refused_429() == 0
     starts = window_starts(stage, window)
     assert len(starts) == 3
@@ -64,7 +64,7 @@ async def test_the_concurrency_limit_is_respected_and_loses_nobody() -> None:
     stage = Stage(limits=slow)
     targets = stage.apps(200)
     result = await stage.finish(stage.job(targets), workers=20)
-    assert result.counts()[Status.CLONED] == 200
+    assert result.counts[Status.CLONED] == 200
     crowded = [call for call in stage.org.log if call.status == 429]
     assert crowded, "the cap of five calls at once was never met"
     assert len(crowded) < 25
@@ -90,7 +90,7 @@ async def test_ten_seeds_with_a_rival_of_thirty_percent() -> None:
 
     async def one(stage: Stage) -> None:
         result = await stage.finish(stage.job(stage.apps(400)), capacity=1.0)
-        assert result.counts()[Status.CLONED] == 400
+        assert result.counts[Status.CLONED] == 400
         assert_true_to_the_org(result, stage.org)
 
     async with anyio.create_task_group() as group:

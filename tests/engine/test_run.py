@@ -7,7 +7,7 @@ from typing import cast
 
 from orchestrator.engine.result import exit_code
 from orchestrator.errors import ExitCode
-from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Status
+from orchestrator.model import AppId, KeyRef, Kid, Outcome, Proof, Reason, Status
 from orchestrator.okta.certificates import der_of, thumbprint_of
 from orchestrator.sandbox.faults import Fault
 from tests.support import CLONE, PlainJob, Stage, assert_true_to_the_org, by_app
@@ -34,7 +34,7 @@ async def test_two_thousand_targets_in_three_jobs() -> None:
     result = await stage.finish(*jobs)
 
     assert stage.clones() == 1685
-    counts = result.counts()
+    counts = result.counts
     assert counts[Status.CLONED] == 1685
     assert counts[Status.ALREADY_PRESENT] == 300
     assert counts[Status.FAILED] == 15
@@ -48,8 +48,8 @@ async def test_two_thousand_targets_in_three_jobs() -> None:
 
     again = await stage.finish(*jobs)
     assert stage.clones() == 1685
-    assert again.counts()[Status.ALREADY_PRESENT] == 1985
-    assert again.counts()[Status.FAILED] == 15
+    assert again.counts[Status.ALREADY_PRESENT] == 1985
+    assert again.counts[Status.FAILED] == 15
 
 
 async def test_a_clone_is_proven_from_its_own_answer() -> None:
@@ -119,14 +119,14 @@ async def test_a_source_that_vanishes_ends_its_job() -> None:
     async with stage.run(stage.job(targets), workers=2) as run:
         org, settle = stage.org, run.settle
 
-        def settle_and_remove(outcome: object) -> None:
-            settle(outcome)  # type: ignore[arg-type]
-            if len(run.outcomes) == 20:
+        async def settle_and_remove(outcome: Outcome) -> None:
+            await settle(outcome)
+            if run.counts.total() == 20:
                 org.remove_app(stage.source)
 
         run.settle = settle_and_remove  # type: ignore[method-assign]
         await run.execute()
-    reasons = Counter(outcome.reason for outcome in run.finish().outcomes)
+    reasons = Counter(outcome.reason for outcome in stage.result(run).outcomes)
     assert reasons[Reason.SOURCE_UNUSABLE] >= 178
     assert stage.posts() < 30
 

@@ -12,16 +12,21 @@ import pytest
 
 from orchestrator.cli.execute import (
     AUTO_WORKERS,
+    Execution,
     Options,
     check_belt,
+    chosen_targets,
     failure_budget,
     new_run_id,
     run_settings,
 )
+from orchestrator.cli.opening import OpenedRun
+from orchestrator.cli.render import Screen
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunSettings
-from orchestrator.engine.run import ResolvedJob
-from orchestrator.errors import ExitCode, SafetyError
+from orchestrator.engine.resume import ResolvedJob
+from orchestrator.errors import ExitCode, InputError, PlanError, SafetyError, UsageError
+from orchestrator.events import Broadcast
 from orchestrator.model import AppId, RunId
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
@@ -56,12 +61,34 @@ def plan_of(targets: Sequence[int] = (1,), limits: str = "{}") -> Plan:
     return load_plan_text(text.encode(), file="plan.yaml", folder=Path())
 
 
-def settled(
-    targets: Sequence[int] = (1,), limits: str = "{}", options: Options | None = None
+def settings_of(
+    plan: Plan, options: Options | None = None, pending: int | None = None
 ) -> RunSettings:
-    plan = plan_of(targets, limits)
-    options = options or Options(plan=Path("plan.yaml"))
-    return run_settings(plan, jobs_of(plan), options, RUN, ORG)
+    """Return the settings for the plan, of which so many targets are still to do."""
+    jobs = jobs_of(plan)
+    execution = Execution(
+        options=options or Options(plan=Path("plan.yaml")),
+        plan=plan,
+        jobs=jobs,
+        run_id=RunId("another"),
+        only=None,
+        clock=SystemClock(),
+        random=Random(1),
+        screen=Screen(quiet=True),
+        observer=Broadcast(),
+        stream=None,
+    )
+    due = sum(job.size for job in jobs) if pending is None else pending
+    return run_settings(execution, OpenedRun(run_id=RUN, pending=due), ORG)
+
+
+def settled(
+    targets: Sequence[int] = (1,),
+    limits: str = "{}",
+    options: Options | None = None,
+    pending: int | None = None,
+) -> RunSettings:
+    return settings_of(plan_of(targets, limits), options, pending)
 
 
 def jobs_of(plan: Plan) -> Sequence[ResolvedJob]:
@@ -129,8 +156,12 @@ def test_a_plan_whose_targets_are_all_left_out_still_has_a_worker() -> None:
             exclude: [{app(1)}]
     """
     plan = load_plan_text(text.encode(), file="plan.yaml", folder=Path())
-    options = Options(plan=Path("plan.yaml"))
-    assert run_settings(plan, jobs_of(plan), options, RUN, ORG).workers == 1
+    assert settings_of(plan).workers == 1
+
+
+def test_what_is_done_needs_no_worker_but_counts_for_the_failure_budget() -> None:
+    given = settled([100], "{stop_after_failures: 10%}", pending=3)
+    assert (given.workers, given.stop_after_failures) == (3, 10)
 
 
 def test_limits_of_the_plan_become_settings_of_the_run() -> None:
@@ -140,7 +171,6 @@ def test_limits_of_the_plan_become_settings_of_the_run() -> None:
     assert given.max_targets == 7
     assert given.stop_after_failures == 4  # 5 % of all 61 targets
     assert (given.run_id, given.plan, given.org) == (RUN, "finance", ORG)
-    assert re.fullmatch("[0-9a-f]{64}", given.plan_digest)
 
 
 def test_without_limits_nothing_stops_a_run() -> None:
@@ -191,3 +221,59 @@ def test_run_ids_are_safe_names_of_files() -> None:
     ids = {new_run_id(clock, random) for _ in range(500)}
     assert len(ids) == 500  # of the same second
     assert all(re.fullmatch(r"\d{8}T\d{6}Z-[0-9a-f]{6}", each) for each in ids)
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+@pytest.mark.parametrize("sandbox", [False, True])
+def test_only_what_changes_a_real_org_is_remembered(dry_run: bool, sandbox: bool) -> None:
+    options = Options(plan=Path("plan.yaml"), dry_run=dry_run, sandbox=sandbox)
+    assert options.is_durable is (not dry_run and not sandbox)
+
+
+def choose(folder: Path, text: str, targets: Sequence[int] = (3,)) -> frozenset[AppId] | None:
+    """Restrict a plan to the targets that a file lists."""
+    path = folder / "some.csv"
+    path.write_text(text)
+    return chosen_targets(f"@{path}", jobs_of(plan_of(targets)))
+
+
+def test_all_targets_are_chosen_unless_a_file_says_otherwise() -> None:
+    assert chosen_targets(None, jobs_of(plan_of())) is None
+
+
+@pytest.mark.parametrize("header", ["app_id", "job,app_id", "app_id,job,reason,detail"])
+def test_a_file_chooses_targets_of_any_job(tmp_path: Path, header: str) -> None:
+    names = header.split(",")
+    rows = [
+        ",".join(app(number) if name == "app_id" else "x" for name in names) for number in (3, 1, 3)
+    ]
+    chosen = choose(tmp_path, "\n".join([header, *rows]), targets=[2, 2])
+    assert chosen == frozenset({app(1), app(3)})
+
+
+def test_the_file_is_marked_as_one(tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match=r"--targets @failed\.csv"):
+        chosen_targets(str(tmp_path / "some.csv"), jobs_of(plan_of()))
+
+
+@pytest.mark.parametrize("strangers", [[9], [0], [9, 8]], ids=["stranger", "source", "two"])
+def test_apps_that_are_no_targets_are_refused(tmp_path: Path, strangers: list[int]) -> None:
+    text = "\n".join(["app_id", app(1), *map(app, strangers)])
+    with pytest.raises(UsageError, match=f"lists {len(strangers)} app.*{app(min(strangers))}"):
+        choose(tmp_path, text)
+
+
+@pytest.mark.parametrize("text", ["", "id\n0oa1\n", "app_id\n../x\n"], ids=["empty", "id", "path"])
+def test_a_file_that_is_no_list_of_apps_is_refused_with_its_place(
+    tmp_path: Path, text: str
+) -> None:
+    with pytest.raises(PlanError) as caught:
+        choose(tmp_path, text)
+    assert f"{tmp_path / 'some.csv'}:" in caught.value.diagnostics()
+    assert isinstance(caught.value, InputError)
+
+
+def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
+    with pytest.raises(PlanError) as caught:
+        chosen_targets(f"@{tmp_path}/none.csv", jobs_of(plan_of()))
+    assert "none.csv" in caught.value.diagnostics()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import io
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import get_args
 
@@ -24,14 +23,7 @@ from orchestrator.cli.render import (
     proof_text,
     target_table,
 )
-from orchestrator.engine.result import (
-    BucketForecast,
-    Forecast,
-    JobResult,
-    RunResult,
-    RunSettings,
-    Stop,
-)
+from orchestrator.engine.result import BucketForecast, Forecast, RunResult
 from orchestrator.events import (
     CallPaced,
     CallRetried,
@@ -55,8 +47,9 @@ from orchestrator.model import (
     StopCause,
     Target,
 )
+from orchestrator.store.base import JobRecord, StopRecord
+from tests.unit.results import NOON, job_record, record, run_result
 
-NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
 CERTIFICATE = Certificate(
     thumbprint="thumb",
@@ -66,7 +59,7 @@ CERTIFICATE = Certificate(
     signature_hash="sha256",
     key_bits=2048,
 )
-JOB = JobResult(name="job", key=KEY, certificate=CERTIFICATE, problem=None, dropped={})
+JOB = job_record(KEY, certificate=CERTIFICATE)
 MARKUP = "[red]Fin[/red] [/] [link=x]"
 FORECAST = Forecast(
     buckets=(
@@ -99,16 +92,14 @@ def many(number: int, status: Status = Status.CLONED) -> list[Outcome]:
     return [outcome(status, app=f"0oa{index:05d}") for index in range(number)]
 
 
-def result(
-    *outcomes: Outcome, seconds: float = 61.0, dry_run: bool = False, stop: Stop | None = None
-) -> RunResult:
-    return RunResult(
-        settings=RunSettings(run_id=RunId("r"), plan="finance", org="o", dry_run=dry_run),
+def result(*outcomes: Outcome, dry_run: bool = False, stop: StopRecord | None = None) -> RunResult:
+    """Return the result of a run in one session."""
+    return run_result(
+        outcomes,
+        run=record(dry_run=dry_run),
         jobs=(JOB,),
-        outcomes=outcomes,
-        started_at=NOON,
-        finished_at=NOON + timedelta(seconds=seconds),
         stop=stop,
+        changed=sum(each.status is Status.CLONED for each in outcomes),
     )
 
 
@@ -130,7 +121,7 @@ def said(*events: Event, quiet: bool = False) -> str:
 
 def shown_result(given: RunResult, *, quiet: bool = False, paths: Sequence[Path] = ()) -> str:
     shown, file = screen(quiet=quiet)
-    shown.show_result(given, paths)
+    shown.show_result(given, paths, seconds=61.0)
     return file.getvalue()
 
 
@@ -187,16 +178,16 @@ def test_every_status_has_a_style() -> None:
 def test_counts_name_only_what_there_is() -> None:
     given = result(*many(2), outcome(Status.ALREADY_PRESENT), outcome(Status.FAILED))
     line = Text.from_markup(count_line(given)).plain
-    assert line == "2 cloned, 1 already present, 1 failed in 61.0 s"
+    assert line == "2 cloned, 1 already present, 1 failed"
 
 
 def test_a_run_without_targets_says_so() -> None:
-    assert count_line(result(seconds=0.1)) == "no targets in less than a second"
+    assert count_line(result()) == "no targets"
 
 
 def test_the_counts_of_a_dry_run_begin_with_the_word() -> None:
     line = count_line(result(outcome(Status.PLANNED), dry_run=True))
-    assert Text.from_markup(line).plain == "DRY RUN 1 planned in 61.0 s"
+    assert Text.from_markup(line).plain == "DRY RUN 1 planned"
 
 
 @pytest.mark.parametrize(
@@ -246,7 +237,7 @@ def test_a_proof_is_one_line(given: Outcome, text: str) -> None:
     ],
     ids=["certificate", "none", "left out", "problem"],
 )
-def test_a_job_is_one_line_and_its_problem_another(job: JobResult, line: str) -> None:
+def test_a_job_is_one_line_and_its_problem_another(job: JobRecord, line: str) -> None:
     assert Text.from_markup(job_line(job)).plain == line
 
 
@@ -281,7 +272,7 @@ def test_text_of_an_org_is_never_taken_for_markup() -> None:
     failed = outcome(Status.FAILED, detail=MARKUP, label=MARKUP)
     assert MARKUP in said(TargetSettled(outcome=failed))
     assert Text.from_markup(describe(failed)).plain == f"0oaTarget: {MARKUP}"
-    stop = Stop(cause=StopCause.ACCESS, detail=MARKUP, hint=MARKUP)
+    stop = StopRecord(cause=StopCause.ACCESS, detail=MARKUP, hint=MARKUP)
     text = shown_result(result(failed, stop=stop), paths=[Path(MARKUP)])
     assert f"{MARKUP}: {MARKUP}" in text
     assert f"stopped: {MARKUP}\n  hint: {MARKUP}\n" in text
@@ -295,11 +286,21 @@ def test_text_of_an_org_is_never_taken_for_markup() -> None:
         (result(outcome(Status.ALREADY_PRESENT)), False),
         (result(outcome(Status.PLANNED), dry_run=True), False),
         (result(outcome(Status.CLONED)), True),
+        (replace(result(outcome(Status.CLONED)), changed=0), False),
         (result(outcome(Status.FAILED)), True),
         (result(outcome(Status.SKIPPED)), True),
-        (result(stop=Stop(cause=StopCause.DEADLINE, detail="late")), True),
+        (result(stop=StopRecord(cause=StopCause.DEADLINE, detail="late")), True),
     ],
-    ids=["no targets", "all present", "planned", "cloned", "failed", "skipped", "stopped"],
+    ids=[
+        "no targets",
+        "all present",
+        "planned",
+        "cloned",
+        "cloned before",
+        "failed",
+        "skipped",
+        "stopped",
+    ],
 )
 def test_a_quiet_result_speaks_only_of_changes_and_failures(given: RunResult, speaks: bool) -> None:
     assert bool(shown_result(given, quiet=True)) is speaks
@@ -316,7 +317,7 @@ def test_the_result_ends_with_counts_and_reports() -> None:
 
 
 def test_a_stop_comes_with_a_hint_in_any_case() -> None:
-    stop = Stop(cause=StopCause.INTERRUPT, detail="SIGINT received")
+    stop = StopRecord(cause=StopCause.INTERRUPT, detail="SIGINT received")
     text = shown_result(result(stop=stop))
     assert "stopped: SIGINT received\n  hint: run the same plan again" in text
 
@@ -376,3 +377,11 @@ def test_on_a_terminal_a_wait_moves_into_the_progress_bar() -> None:
         assert task.fields["note"] == "waiting 31s for the rate limit"
         shown.notify(TargetSettled(outcome=outcome()))
         assert (task.completed, task.fields["note"]) == (1, "")
+
+
+@pytest.mark.parametrize("quiet", [False, True])
+def test_notices_are_one_a_line_and_never_markup(quiet: bool) -> None:
+    shown, file = screen(quiet=quiet)
+    shown.show_notices(["continuing run r1", f"targets added: {MARKUP}"])
+    lines = file.getvalue().splitlines()
+    assert lines == ([] if quiet else ["continuing run r1", f"targets added: {MARKUP}"])

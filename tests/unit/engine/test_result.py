@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import UTC, datetime
 from itertools import combinations
 
 import pytest
 
-from orchestrator.engine.result import EXIT_OF_STOP, RunResult, RunSettings, Stop, exit_code
+from orchestrator.clock import SystemClock
+from orchestrator.engine.result import EXIT_OF_STOP, RunResult, exit_code, result_of
 from orchestrator.errors import ExitCode
 from orchestrator.model import AppId, KeyRef, Kid, Outcome, Reason, RunId, Status, StopCause, Target
+from orchestrator.store.base import JobRecord, RunState, StopRecord
+from orchestrator.store.sqlite import Store
+from tests.contract.stores import RUN, SESSION, create, job, new_run, target
+from tests.contract.stores import outcome as settled
+from tests.unit.results import run_result
 
-NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
 STOPS = {
     StopCause.INTERRUPT: 130,
@@ -21,7 +25,7 @@ STOPS = {
     StopCause.FAILURES: 6,
     StopCause.DEADLINE: 7,
     StopCause.MAX_TARGETS: 7,
-    StopCause.PLAN_CHANGED: 4,
+    StopCause.JOURNAL: 1,
 }
 COMBINATIONS = [
     frozenset(chosen) for size in range(len(Status) + 1) for chosen in combinations(Status, size)
@@ -34,13 +38,11 @@ def outcome(status: Status, reason: Reason | None = None) -> Outcome:
 
 
 def result(outcomes: Iterable[Outcome] = (), *, cause: StopCause | None = None) -> RunResult:
-    return RunResult(
-        settings=RunSettings(run_id=RunId("r"), plan="p", org="o"),
-        jobs=(),
-        outcomes=tuple(outcomes),
-        started_at=NOON,
-        finished_at=NOON,
-        stop=Stop(cause=cause, detail="") if cause else None,
+    known = tuple(outcomes)
+    return run_result(
+        known,
+        stop=StopRecord(cause=cause, detail="") if cause else None,
+        changed=sum(each.status in (Status.CLONED, Status.PLANNED) for each in known),
     )
 
 
@@ -81,17 +83,63 @@ def test_one_failure_among_many_is_enough() -> None:
     assert exit_code(of([Status.CLONED] * 99 + [Status.FAILED])) is ExitCode.PARTIAL
 
 
-def test_every_status_is_counted_the_absent_too() -> None:
-    counts = of([Status.CLONED, Status.FAILED, Status.CLONED]).counts()
-    assert counts == {
+def test_what_an_earlier_session_did_is_no_change_of_this_one() -> None:
+    given = run_result([outcome(Status.CLONED)], changed=0)
+    assert exit_code(given, detailed=True) is ExitCode.DONE
+
+
+async def test_a_run_is_read_back_from_its_journal() -> None:
+    """Two targets are settled, one could not be recorded, one was not reached."""
+    with Store.memory(clock=SystemClock()) as store:
+        create(store, 4)
+        async with store.journal(RUN) as journal:
+            await journal.settle(settled(target(1)))
+            await journal.settle(settled(target(0), Status.FAILED))
+            stop = StopRecord(cause=StopCause.DEADLINE, detail="late")
+            await journal.end_session(RunState.STOPPED, stop=stop, exit_code=7)
+        unrecorded = {("job-0", "0oa000002"): settled(target(2), Status.ALREADY_PRESENT)}
+        given = result_of(store.archive, RUN, unrecorded=unrecorded)
+        statuses = [each.status for each in given.outcomes]
+        again = [each.status for each in given.outcomes]
+    assert statuses == again, "outcomes can be read again and again"
+    assert statuses == [Status.FAILED, Status.CLONED, Status.ALREADY_PRESENT, Status.SKIPPED]
+    assert given.counts == {
         Status.PLANNED: 0,
-        Status.CLONED: 2,
-        Status.ALREADY_PRESENT: 0,
+        Status.CLONED: 1,
+        Status.ALREADY_PRESENT: 1,
         Status.FAILED: 1,
-        Status.SKIPPED: 0,
+        Status.SKIPPED: 1,
     }
+    assert (given.left, given.stop, given.changed) == (1, stop, 0)
+    assert given.started_at <= given.finished_at
 
 
-def test_only_targets_that_were_not_reached_are_left() -> None:
-    outcomes = [outcome(Status.CLONED)] + [outcome(Status.SKIPPED, reason) for reason in Reason]
-    assert result(outcomes).left == 1
+def test_what_stopped_a_run_whose_journal_is_broken_is_told_all_the_same() -> None:
+    stop = StopRecord(cause=StopCause.JOURNAL, detail="the disk is full")
+    with Store.memory(clock=SystemClock()) as store:
+        create(store, 1)
+        assert result_of(store.archive, RUN, stop=stop).stop == stop
+
+
+@pytest.mark.parametrize("problem", [None, "the source key is gone"])
+async def test_targets_that_nobody_settled_are_told_why(problem: str | None) -> None:
+    with Store.memory(clock=SystemClock()) as store:
+        create(store, 2)
+        async with store.journal(RUN) as journal:
+            await journal.note_source(0, None, problem)
+        given = result_of(store.archive, RUN)
+        reason = Reason.SOURCE_UNUSABLE if problem else Reason.NOT_REACHED
+        assert {(each.status, each.reason) for each in given.outcomes} == {(Status.SKIPPED, reason)}
+        assert all(each.retryable is (problem is None) for each in given.outcomes)
+        assert given.left == (0 if problem else 2)
+        if problem:
+            assert {each.detail for each in given.outcomes} == {problem}
+
+
+def test_outcomes_stand_in_the_order_of_the_plan() -> None:
+    jobs: list[JobRecord] = [job(0), job(1)]
+    targets = [(1, target(0, 1)), (0, target(2)), (0, target(1))]
+    with Store.memory(clock=SystemClock()) as store:
+        store.create_run(new_run(), jobs, targets, SESSION)
+        given = result_of(store.archive, RunId("latest"))
+        assert [each.target for each in given.outcomes] == [target(2), target(1), target(0, 1)]

@@ -4,21 +4,13 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
-from orchestrator.engine.result import (
-    BucketForecast,
-    Forecast,
-    JobResult,
-    RunResult,
-    RunSettings,
-    Stop,
-)
+from orchestrator.engine.result import BucketForecast, Forecast, RunResult
 from orchestrator.model import (
     AppId,
     Certificate,
@@ -28,7 +20,6 @@ from orchestrator.model import (
     Outcome,
     Proof,
     Reason,
-    RunId,
     Status,
     StopCause,
     Target,
@@ -43,12 +34,13 @@ from orchestrator.report.document import (
     summary_of,
 )
 from orchestrator.report.formats import json_pieces
+from orchestrator.store.base import JobRecord, StopRecord
+from tests.unit.results import HEAD, NOON, job_record, record, run_result
 
 SHIPPED = Path(orchestrator.__file__).parent / "schemas" / "report-v1.schema.json"
 VALIDATOR = Draft202012Validator(
     report_schema(), format_checker=Draft202012Validator.FORMAT_CHECKER
 )
-NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
 FULL = Outcome(
     target=Target(job="job", app=AppId("0oaTarget"), tags={"owner": "Zoë", "ticket": ""}),
@@ -86,9 +78,7 @@ CERTIFICATE = Certificate(
     signature_hash="sha256",
     key_bits=2048,
 )
-JOB = JobResult(
-    name="job", key=KEY, certificate=CERTIFICATE, problem=None, dropped={"duplicates": 2}
-)
+JOB = job_record(KEY, certificate=CERTIFICATE, dropped={"duplicates": 2})
 BUCKET = BucketForecast(
     bucket="/api/v1/apps",
     calls=120,
@@ -100,19 +90,8 @@ BUCKET = BucketForecast(
 
 
 def result(*outcomes: Outcome, dry_run: bool = False) -> RunResult:
-    return RunResult(
-        settings=RunSettings(
-            run_id=RunId("20261001T120000Z-00aa11"),
-            plan="finance",
-            org="https://acme.okta.com",
-            plan_digest="ab12",
-            dry_run=dry_run,
-        ),
-        jobs=(JOB,),
-        outcomes=outcomes,
-        started_at=NOON,
-        finished_at=NOON.replace(hour=13),
-    )
+    run = record("20261001T120000Z-00aa11", dry_run=dry_run, sessions=3)
+    return run_result(outcomes, run=run, jobs=(JOB,))
 
 
 def document_of(given: RunResult) -> dict[str, object]:
@@ -144,7 +123,7 @@ def test_outcomes_of_every_kind_make_a_valid_report(dry_run: bool) -> None:
 
 @pytest.mark.parametrize("cause", StopCause)
 def test_a_stopped_run_makes_a_valid_report(cause: StopCause) -> None:
-    stop = Stop(cause=cause, detail="why", hint="only for the terminal")
+    stop = StopRecord(cause=cause, detail="why", hint="only for the terminal")
     document = document_of(replace(result(FULL), stop=stop))
     VALIDATOR.validate(document)
     assert document["stop"] == {"cause": cause.value, "detail": "why"}
@@ -174,7 +153,7 @@ def test_a_forecast_makes_a_valid_report(bucket: BucketForecast) -> None:
     ],
     ids=["no jobs", "problem", "two"],
 )
-def test_jobs_of_every_kind_make_a_valid_report(jobs: tuple[JobResult, ...]) -> None:
+def test_jobs_of_every_kind_make_a_valid_report(jobs: tuple[JobRecord, ...]) -> None:
     document = document_of(replace(result(), jobs=jobs))
     VALIDATOR.validate(document)
     parts = document["jobs"]
@@ -229,6 +208,7 @@ def test_the_head_says_which_run_it_was() -> None:
     assert (head.finished_at - head.started_at).total_seconds() == 3600
     assert head.exit_code == 3
     assert (head.stop, head.forecast) == (None, None)
+    assert (head.journal.sessions, head.journal.events, head.journal.head) == (3, 7, HEAD)
     [job] = head.jobs
     assert (job.source_app_id, job.kid, job.dropped) == ("0oaSource", "kid", {"duplicates": 2})
     assert job.certificate is not None

@@ -7,13 +7,15 @@ import json
 import stat
 from collections.abc import Callable, Iterator
 from dataclasses import replace
-from datetime import UTC, datetime
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import TextIO
 
+import hypothesis
 import pytest
+from hypothesis import strategies as st
 
-from orchestrator.engine.result import RunResult, RunSettings, Stop
+from orchestrator.engine.result import RunResult
 from orchestrator.errors import ExitCode, ReportError
 from orchestrator.model import (
     AppId,
@@ -22,11 +24,11 @@ from orchestrator.model import (
     Kid,
     Outcome,
     Reason,
-    RunId,
     Status,
     StopCause,
     Target,
 )
+from orchestrator.plan.targets import read_app_ids
 from orchestrator.report.document import TargetRow
 from orchestrator.report.formats import (
     FREE_TEXT,
@@ -36,8 +38,9 @@ from orchestrator.report.formats import (
     write_file,
     write_reports,
 )
+from orchestrator.store.base import StopRecord
+from tests.unit.results import run_result
 
-NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 LONE = "\udcff"  # a lone surrogate, which has no encoding
 FORMULA = '=HYPERLINK("http://evil.example")'
 
@@ -57,17 +60,11 @@ def outcome(
 
 
 def result(*outcomes: Outcome) -> RunResult:
-    return RunResult(
-        settings=RunSettings(run_id=RunId("r1"), plan="finance", org="o"),
-        jobs=(),
-        outcomes=outcomes or (outcome(),),
-        started_at=NOON,
-        finished_at=NOON,
-    )
+    return run_result(outcomes or (outcome(),))
 
 
 def rows(folder: Path, given: RunResult) -> Iterator[dict[str, str]]:
-    [path] = write_reports(given, folder, ["csv"])
+    path, *_ = write_reports(given, folder, ["csv"])
     with path.open(encoding="utf-8", newline="") as file:
         yield from csv.DictReader(file)
 
@@ -78,22 +75,63 @@ def contents(folder: Path) -> list[str]:
 
 def half_a_report(result: RunResult, file: TextIO) -> None:
     """Write something, then find the disk full."""
-    file.write(result.settings.plan)
+    file.write(result.record.plan)
     file.flush()
     raise OSError(28, "No space left on device")
 
 
 def interrupted(result: RunResult, file: TextIO) -> None:
-    file.write(result.settings.plan)
+    file.write(result.record.plan)
     raise KeyboardInterrupt
 
 
 def test_a_file_per_format_is_named_after_plan_and_run(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "reports"
-    paths = write_reports(result(), folder, ["json", "csv"])
+    given = result(replace(outcome(), status=Status.CLONED))
+    paths = write_reports(given, folder, ["json", "csv"])
     assert paths == [folder / "finance-r1.json", folder / "finance-r1.csv"]
     assert contents(folder) == ["finance-r1.csv", "finance-r1.json"]
-    assert paths[0].read_text(encoding="utf-8") == "".join(json_pieces(result()))
+    assert paths[0].read_text(encoding="utf-8") == "".join(json_pieces(given))
+
+
+def named(app: str, detail: str = "said", status: Status = Status.FAILED) -> Outcome:
+    target = Target(job="job, quoted", app=AppId(app))
+    return replace(outcome(), target=target, status=status, detail=detail)
+
+
+def test_failed_targets_get_a_file_that_a_run_accepts(tmp_path: Path) -> None:
+    given = result(
+        named("0oa00000000000000001", status=Status.CLONED),
+        named("0oa00000000000000002", FORMULA),
+        named("0oa00000000000000003", status=Status.SKIPPED),
+        named("0oa00000000000000004", 'two\nlines, "quoted"'),
+    )
+    [path] = write_reports(given, tmp_path, [])
+    assert path == tmp_path / "finance-r1.failed.csv"
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert read_app_ids(path) == ["0oa00000000000000002", "0oa00000000000000004"]
+    with path.open(encoding="utf-8", newline="") as file:
+        first, second = csv.DictReader(file)
+    assert (first["job"], first["reason"]) == ("job, quoted", "rejected")
+    assert first["detail"] == f"'{FORMULA}"
+    assert second["detail"] == 'two\nlines, "quoted"'
+
+
+@hypothesis.example(["\0"])
+@hypothesis.given(st.lists(st.text(st.characters(), max_size=8), min_size=1, max_size=3))
+def test_whatever_an_org_says_its_failures_can_be_run_again(details: list[str]) -> None:
+    apps = [f"0oa{number:017d}" for number in range(len(details))]
+    failed = [named(*pair) for pair in zip(apps, details, strict=True)]
+    with TemporaryDirectory() as folder:
+        [path] = write_reports(result(*failed), Path(folder), [])
+        assert read_app_ids(path) == apps
+
+
+def test_failures_that_are_mended_take_their_file_with_them(tmp_path: Path) -> None:
+    write_reports(result(), tmp_path, [])
+    assert contents(tmp_path) == ["finance-r1.failed.csv"]
+    assert write_reports(result(replace(outcome(), status=Status.CLONED)), tmp_path, []) == []
+    assert contents(tmp_path) == []
 
 
 def test_only_the_owner_may_read_a_report(tmp_path: Path) -> None:
@@ -158,13 +196,13 @@ def test_a_folder_that_is_a_file_is_an_error_with_a_hint(tmp_path: Path, below: 
 def test_no_text_of_an_org_keeps_a_report_from_being_written(
     tmp_path: Path, given: RunResult, name: str
 ) -> None:
-    [path] = write_reports(given, tmp_path, [name])
-    path.read_text(encoding="utf-8")
+    for path in write_reports(given, tmp_path, [name]):
+        path.read_text(encoding="utf-8")
 
 
 def test_no_reason_to_stop_keeps_a_report_from_being_written(tmp_path: Path) -> None:
     """A missing scope is named as the org's challenge names it."""
-    stop = Stop(cause=StopCause.ACCESS, detail=f"the token lacks the scope {LONE}")
+    stop = StopRecord(cause=StopCause.ACCESS, detail=f"the token lacks the scope {LONE}")
     write_reports(replace(result(), stop=stop), tmp_path, ["json"])
 
 
@@ -197,7 +235,7 @@ def test_typed_text_cannot_start_a_formula(tmp_path: Path) -> None:
 def test_the_csv_has_a_header_also_without_targets(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     with path.open("w", newline="") as file:
-        write_csv(replace(result(), outcomes=()), file)
+        write_csv(run_result(), file)
     assert path.read_text().strip() == ",".join(TargetRow.model_fields)
 
 
