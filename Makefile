@@ -20,6 +20,7 @@ long: $(VENV)/.dev
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.clone_cpu
+	$(BIN)/python -m bench.run_memory
 	$(BIN)/python -m bench.plan_load
 	$(BIN)/python -m bench.pacing
 

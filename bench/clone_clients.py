@@ -1,4 +1,4 @@
-"""Three ways to send the same clones: aiohttp and nothing else, our engine, Okta's own SDK.
+"""Ways to send the same clones: aiohttp and nothing else, our engine, Okta's own SDK.
 
 Usage: python -m bench.clone_clients CLIENT URL CALLS. Prints CPU seconds per 1,000 calls, counted
 after a warm-up, and the peak size of the process.
@@ -9,28 +9,44 @@ from __future__ import annotations
 import asyncio
 import json
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
+import tempfile
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
 from random import Random
 from typing import Any
 
 from bench.measure import cpu_seconds, peak_mebibytes
 from bench.static_org import KID, SOURCE
-from orchestrator.model import AppId, KeyRef, Kid, RunId, Status, Target
+from orchestrator.clock import SystemClock
+from orchestrator.model import AppId, Certificate, KeyRef, Kid, Outcome, RunId, Status, Target
+from orchestrator.okta.pacing import MOST_IN_FLIGHT
+from orchestrator.store.base import JobRecord, Journal, RunRecord, RunState, StopRecord
 
-WORKERS = 16
+WORKERS = MOST_IN_FLIGHT  # as fast as the engine ever goes
 WARM_UP_CALLS = 300
 TOKEN = "bench"  # noqa: S105 - the server looks at no token
 
-Send = Callable[[Sequence[AppId]], Awaitable[int]]
+
+@dataclass(frozen=True)
+class Apps:
+    """So many app ids, made as they are asked for: they are not what is to be measured."""
+
+    number: int
+
+    def __len__(self) -> int:
+        return self.number
+
+    def __iter__(self) -> Iterator[AppId]:
+        return (AppId(f"0oa{index:014d}0h7") for index in range(self.number))
 
 
-def targets(number: int) -> list[AppId]:
-    return [AppId(f"0oa{index:013d}0h7") for index in range(number)]
+Send = Callable[[Apps], Awaitable[int]]
 
 
-async def share_out(apps: Sequence[AppId], clone: Callable[[AppId], Awaitable[bool]]) -> int:
+async def share_out(apps: Apps, clone: Callable[[AppId], Awaitable[bool]]) -> int:
     """Clone with WORKERS tasks that share one iterator; return how many clones succeeded."""
     shared = iter(apps)
 
@@ -69,28 +85,54 @@ async def raw_aiohttp(url: str) -> AsyncIterator[Send]:
         yield lambda apps: share_out(apps, clone)
 
 
-@dataclass
-class ListedJob:
-    """A job whose targets are a list."""
+JOB = JobRecord(position=0, name="bench", key=KeyRef(app=AppId(SOURCE), kid=Kid(KID)), dropped={})
 
-    targets: Sequence[AppId]
-    name: str = "bench"
-    key: KeyRef = field(default=KeyRef(app=AppId(SOURCE), kid=Kid(KID)))
-    dropped: dict[str, int] = field(default_factory=dict)
 
-    @property
-    def size(self) -> int:
-        return len(self.targets)
+class Forgetful:
+    """A journal that remembers nothing: what a run costs without one."""
 
-    def stream(self) -> Iterator[Target]:
-        return (Target(job=self.name, app=app) for app in self.targets)
+    def __init__(self, apps: Apps, record: RunRecord) -> None:
+        self.apps = apps
+        self.record = record
+
+    async def settle(self, outcome: Outcome) -> None: ...
+    async def note_source(
+        self, job: int, certificate: Certificate | None, problem: str | None
+    ) -> None: ...
+    async def note(self, kind: str, body: Mapping[str, object]) -> None: ...
+    async def end_session(
+        self, state: RunState, *, stop: StopRecord | None, exit_code: int
+    ) -> None: ...
+    async def pending(self, job: int) -> AsyncIterator[Target]:  # noqa: ARG002 - Journal
+        for app in self.apps:
+            yield Target(job=JOB.name, app=app)
 
 
 @asynccontextmanager
-async def our_engine(url: str) -> AsyncIterator[Send]:
+async def journal_of(apps: Apps, *, is_durable: bool) -> AsyncIterator[Journal]:
+    """Open a journal on disk, as a real run has it, or none to speak of."""
+    from orchestrator.cli.opening import this_session
+    from orchestrator.store.base import NewRun
+    from orchestrator.store.sqlite import Store
+
+    new = NewRun(run_id=RunId("bench"), plan="bench", org="bench", plan_digest="", dry_run=False)
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        Store.open(Path(folder, "runs.sqlite3"), clock=SystemClock()) as store,
+    ):
+        rows = ((0, Target(job=JOB.name, app=app)) for app in apps)
+        store.create_run(new, [JOB], rows if is_durable else (), this_session())
+        if is_durable:
+            async with store.journal(new.run_id) as journal:
+                yield journal
+        else:
+            yield Forgetful(apps, store.archive.run(new.run_id))
+
+
+@asynccontextmanager
+async def our_engine(url: str, *, is_durable: bool = True) -> AsyncIterator[Send]:
     """A run as `okta-keys run` executes it, proofs included, without progress and report."""
     from orchestrator.cli.wiring import OrgAccess, open_api
-    from orchestrator.clock import SystemClock
     from orchestrator.engine.result import RunSettings
     from orchestrator.engine.run import Run
     from orchestrator.events import Broadcast
@@ -110,11 +152,20 @@ async def our_engine(url: str) -> AsyncIterator[Send]:
         observer=observer,
     ) as api:
 
-        async def send(apps: Sequence[AppId]) -> int:
-            job = ListedJob(apps)
-            run = Run(settings, [job], api=api, clock=clock, halt=halt, observer=observer)
-            await run.execute()
-            return sum(outcome.status is Status.CLONED for outcome in run.finish().outcomes)
+        async def send(apps: Apps) -> int:
+            async with journal_of(apps, is_durable=is_durable) as journal:
+                run = Run(
+                    settings,
+                    [JOB],
+                    pending=len(apps),
+                    journal=journal,
+                    api=api,
+                    clock=clock,
+                    halt=halt,
+                    observer=observer,
+                )
+                await run.execute()
+            return run.counts[Status.CLONED]
 
         yield send
 
@@ -134,7 +185,12 @@ async def okta_sdk(url: str) -> AsyncIterator[Send]:
         yield lambda apps: share_out(apps, clone)
 
 
-CLIENTS = {"raw aiohttp": raw_aiohttp, "engine": our_engine, "okta SDK": okta_sdk}
+CLIENTS: dict[str, Callable[[str], AbstractAsyncContextManager[Send]]] = {
+    "raw aiohttp": raw_aiohttp,
+    "engine": our_engine,
+    "engine without journal": partial(our_engine, is_durable=False),
+    "okta SDK": okta_sdk,
+}
 
 
 async def measure(client: str, url: str, calls: int) -> dict[str, float]:
@@ -144,9 +200,9 @@ async def measure(client: str, url: str, calls: int) -> dict[str, float]:
         SystemExit: a clone did not succeed, so the figures would mean nothing.
     """
     async with CLIENTS[client](url) as send:
-        await send(targets(WARM_UP_CALLS))
+        await send(Apps(WARM_UP_CALLS))
         before = cpu_seconds()
-        cloned = await send(targets(calls))
+        cloned = await send(Apps(calls))
         used = cpu_seconds() - before
     if cloned != calls:
         raise SystemExit(f"{client}: {cloned} of {calls} clones succeeded")

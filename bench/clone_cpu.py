@@ -57,7 +57,7 @@ def show(rounds: list[Round]) -> None:
         rows.append((name, f"{cpu.median:.4f}", f"{peak.median:.0f}"))
     print_table(("client", "CPU s per 1,000 (median)", "peak MiB"), rows)
     print("\npaired ratios of CPU, min - median - max of the rounds:")
-    for other in ("raw aiohttp", "okta SDK"):
+    for other in ("raw aiohttp", "okta SDK", "engine without journal"):
         print(f"engine / {other}: {paired(rounds, 'cpu_per_1000', 'engine', other)}")
 
 
