@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from math import ceil
 from pathlib import Path
@@ -268,27 +268,26 @@ async def conclude(run: Run, store: Store) -> RunResult:
     run_id = run.settings.run_id
     changed = run.counts[Status.CLONED] + run.counts[Status.PLANNED]
 
-    def read() -> RunResult:
-        return result_of(
-            store.archive,
-            run_id,
-            changed=changed,
-            forecast=run.forecast,
-            stop=run.stop_reason,
-            unrecorded=run.unrecorded,
-        )
-
+    result = result_of(
+        store.archive,
+        run_id,
+        changed=changed,
+        forecast=run.forecast,
+        stop=run.stop_reason,
+        unrecorded=run.unrecorded,
+    )
     left = store.archive.counts(run_id).pending
     try:
         await run.journal.end_session(
             RunState.STOPPED if left else RunState.FINISHED,
             stop=run.stop_reason,
-            exit_code=exit_code(read()),
+            exit_code=exit_code(result),
         )
     except StateError:
         if not run.unrecorded:
             raise
-    return read()
+    record = store.archive.run(run_id)  # the outcomes are the same; the run now says how it ended
+    return replace(result, record=record, finished_at=record.updated_at)
 
 
 def new_run_id(clock: Clock, random: Random) -> RunId:

@@ -64,14 +64,13 @@ def state_of(record: RunRecord, folder: Path) -> str:
 def summary_of(archive: Archive, record: RunRecord, folder: Path) -> dict[str, object]:
     """Return where a run stands, for people and for programs."""
     counts = archive.counts(record.run_id)
-    staged = sum(number for status, number in counts.settled.items() if status.is_staged)
     return {
         "run_id": record.run_id,
         "plan": record.plan,
         "org": record.org,
         "state": state_of(record, folder),
         "targets": counts.total,
-        "done": staged,
+        "done": counts.staged,
         "left": counts.pending,
         "failed": counts.settled[Status.FAILED],
         "sessions": record.sessions,

@@ -111,15 +111,14 @@ def continue_or_create(
 def take_up(store: Store, last: RunRecord, session: Session, notices: Sequence[str]) -> OpenedRun:
     """Go on with a run; one whose targets all hold the key is left alone."""
     counts = store.archive.counts(last.run_id)
-    staged = sum(number for status, number in counts.settled.items() if status.is_staged)
-    due = counts.total - staged
+    due = counts.total - counts.staged
     if due == 0 and last.state is not RunState.RUNNING:
-        done = f"nothing to do: all {staged} targets hold the key (run {last.run_id})"
+        done = f"nothing to do: all {counts.staged} targets hold the key (run {last.run_id})"
         return OpenedRun(run_id=last.run_id, pending=0, is_over=True, notices=(*notices, done))
     ended = "that did not end as it should" if last.state is RunState.RUNNING else "from before"
     failed = counts.settled[Status.FAILED]
     again = f", {failed} of them again" if failed else ""
-    told = f"continuing run {last.run_id} {ended}: {staged} done, {due} to do{again}"
+    told = f"continuing run {last.run_id} {ended}: {counts.staged} done, {due} to do{again}"
     store.begin_session(last.run_id, session)
     return OpenedRun(run_id=last.run_id, pending=due, notices=(*notices, told))
 

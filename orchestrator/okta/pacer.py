@@ -61,7 +61,7 @@ class Pacer:
         return self.lanes[bucket].gate.view(self.clock.monotonic())
 
     async def acquire(self, bucket: Bucket, trace: CallTrace) -> None:
-        """Wait for a slot; give it back with `learn`, `lose` or `cancel`.
+        """Wait for a slot; give it back with `learn` or `lose`.
 
         Raises:
             Halted: the run is stopping.
@@ -94,12 +94,6 @@ class Pacer:
         """Give the slot of a call back whose answer never came."""
         lane = self.lanes[bucket]
         lane.gate.forget(self.clock.monotonic())
-        self.announce_change(lane)
-
-    def cancel(self, bucket: Bucket) -> None:
-        """Give the slot of a call back that was not sent."""
-        lane = self.lanes[bucket]
-        lane.gate.cancel()
         self.announce_change(lane)
 
     def announce_change(self, lane: Lane) -> None:

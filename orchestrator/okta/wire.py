@@ -24,9 +24,7 @@ CONTROLS = re.compile(rb"\r?\n|[\x00-\x1f]")
 REQUEST_ID = "X-Okta-Request-Id"
 ALREADY_EXISTS = re.compile("already exists", re.IGNORECASE)
 VALIDATION_FAILED = "E0000001"
-TOKEN_INVALID = "E0000011"  # noqa: S105 - an error code, not a credential
 FEATURE_FORBIDDEN = "E0000015"
-READ_ONLY_MODE = "E0000010"
 NOT_FOUND = re.compile(r"Resource not found: (?P<id>\S+)(?: \((?P<type>\w+)\))?")
 KEY_LOCATION = re.compile(
     r"[^?#]*/api/v1/(?:apps|idps)/(?P<app>[\w-]+)/credentials/keys/(?P<kid>[\w-]+)(?:[?#].*)?",

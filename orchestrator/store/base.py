@@ -118,6 +118,11 @@ class TargetCounts:
     def total(self) -> int:
         return sum(self.settled.values()) + self.pending
 
+    @property
+    def staged(self) -> int:
+        """Return how many targets hold the key."""
+        return sum(number for status, number in self.settled.items() if status.is_staged)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Verification:
