@@ -13,6 +13,7 @@ from orchestrator.cli.wiring import read_faults, seed_apps
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.targets import resolve
+from orchestrator.sandbox.control import CLOCK_PATH
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
@@ -49,6 +50,7 @@ async def serve_until_signalled(options: SandboxOptions) -> ExitCode:
         ) as served:
             sys.stdout.write(f"url: {served.url}\ntoken: {org.token}\n")
             sys.stdout.write(example_of(org))
+            sys.stdout.write(f"clock: POST {served.url}{CLOCK_PATH}?advance=SECONDS moves it on\n")
             sys.stdout.flush()
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:

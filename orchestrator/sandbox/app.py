@@ -11,18 +11,13 @@ from email.utils import formatdate
 from aiohttp import web
 
 from orchestrator.sandbox import refusals
+from orchestrator.sandbox.calls import Answer, Call, check_accept, new_error_id, refusal_answer
+from orchestrator.sandbox.control import control, is_control
 from orchestrator.sandbox.faults import FaultPicker, FaultScript
 from orchestrator.sandbox.limits import Limiter, LimitSettings, Verdict
 from orchestrator.sandbox.misbehaviour import Delivery, Reaction, react
 from orchestrator.sandbox.org import LoggedCall, SandboxOrg
-from orchestrator.sandbox.routes import (
-    Answer,
-    Call,
-    check_accept,
-    find_endpoint,
-    new_error_id,
-    refusal_answer,
-)
+from orchestrator.sandbox.routes import find_endpoint
 
 GZIP_FROM = 1024  # bytes of body
 HOLD_STEP_SECONDS = 0.05  # how often a silent connection is looked at
@@ -34,6 +29,7 @@ class Handling:
     """What was decided about one request, before anything is sent."""
 
     reaction: Reaction
+    request_id: str
     call: Call | None = None
     verdict: Verdict | None = None
 
@@ -50,6 +46,8 @@ class SandboxServer:
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         """Answer one request; half of the latency passes before the effect, half after it."""
+        if is_control(request):
+            return control(self.org, request)
         arrived = self.org.clock.monotonic()
         entered = self.limiter.enter()
         try:
@@ -74,24 +72,28 @@ class SandboxServer:
         """Decide about a request, and change the org's state if it is to be changed.
 
         What fails before the count carries no rate-limit headers, as recorded for 401, 405 and
-        E0000019.
+        E0000019. The request id is given out first, for the System Log to hold it.
         """
         call = None
+        request_id = f"{self.random.getrandbits(128):032x}"
         try:
             call = find_endpoint(request.method, request.rel_url.raw_path)
-            call = self.complete(call, request, body)
+            call = self.complete(call, request, request_id, body)
             self.admit(request, call)
         except refusals.Refusal as refusal:
-            return Handling(reaction=self.refused(refusal), call=call)
+            reaction = self.refused(refusal)
+            return Handling(reaction=reaction, request_id=request_id, call=call)
         return self.settle(call, entered=entered)
 
-    def complete(self, call: Call, request: web.BaseRequest, body: bytes) -> Call:
+    def complete(self, call: Call, request: web.BaseRequest, request_id: str, body: bytes) -> Call:
         """Add the query, headers and body to a matched call."""
         return replace(
             call,
+            request_id=request_id,
             query=dict(request.rel_url.query),
             accept=request.headers.get("Accept", "*/*"),
             content_type=request.headers.get("Content-Type", ""),
+            transfer_encoding=request.headers.get("Content-Transfer-Encoding", ""),
             body=body,
         )
 
@@ -114,29 +116,34 @@ class SandboxServer:
         verdict = self.limiter.judge(bucket, self.org.epoch(), entered=entered) if bucket else None
         if verdict is not None and not verdict.accepted:
             reaction = self.refused(refusals.plain(429, "E0000047"))
-            return Handling(reaction=reaction, call=call, verdict=verdict)
-        fault = self.faults.pick(call.endpoint.name, call.concerns)
-        reaction = react(self.org, call, fault)
-        return Handling(reaction=reaction, call=call, verdict=verdict)
+        else:
+            fault = self.faults.pick(call.endpoint.name, call.concerns)
+            reaction = react(self.org, call, fault)
+        return Handling(reaction=reaction, request_id=call.request_id, call=call, verdict=verdict)
 
     def refused(self, refusal: refusals.Refusal) -> Reaction:
         return Reaction(answer=refusal_answer(refusal, new_error_id(self.org)))
 
     def log(self, method: str, handling: Handling, arrived: float) -> None:
         """Append what happened to the org's log; headers stay out of it."""
-        call, reaction = handling.call, handling.reaction
+        call, reaction, effect = handling.call, handling.reaction, handling.reaction.answer.effect
         self.org.log.append(
             LoggedCall(
                 at=arrived,
                 method=method,
                 template=call.endpoint.template if call else UNMATCHED,
-                app=call.app if call else None,
+                app=call.holder if call else None,
                 kid=call.kid if call else None,
                 target=call.target if call else None,
                 status=reaction.sent_status,
                 bucket=call.endpoint.bucket if call and handling.verdict else None,
                 fault=reaction.fault.kind if reaction.fault else None,
-                effect=reaction.answer.effect,
+                effect=effect.happened,
+                request_id=handling.request_id,
+                resource=call.resource if call else None,
+                kid_before=effect.kid_before,
+                kid_after=effect.kid_after,
+                collateral=effect.collateral,
             )
         )
 
@@ -183,28 +190,28 @@ class SandboxServer:
     ) -> tuple[bytes, list[tuple[str, str]]]:
         """Return the body as it goes over the wire, and all headers."""
         answer = handling.reaction.answer
-        headers = self.headers(answer, handling.verdict)
+        headers = self.headers(answer, handling)
         accepts_gzip = "gzip" in request.headers.get("Accept-Encoding", "").lower()
         if request.method != "GET" or len(answer.body) < GZIP_FROM or not accepts_gzip:
             return answer.body, headers
         headers += [("Content-Encoding", "gzip"), ("Vary", "Accept-Encoding")]
         return gzip.compress(answer.body, compresslevel=1), headers
 
-    def headers(self, answer: Answer, verdict: Verdict | None) -> list[tuple[str, str]]:
-        """Return the headers that Okta puts on an answer."""
+    def headers(self, answer: Answer, handling: Handling) -> list[tuple[str, str]]:
+        """Return the headers that Okta puts on an answer; one without a body has no type."""
         session = f"JSESSIONID={self.random.getrandbits(128):032X}; Path=/; HttpOnly"
         headers = [
             ("Date", formatdate(math.floor(self.org.epoch()), usegmt=True)),
             ("Server", "nginx"),
-            ("Content-Type", answer.content_type),
-            ("X-Okta-Request-Id", f"{self.random.getrandbits(128):032x}"),
+            *([("Content-Type", answer.content_type)] if answer.status != 204 else []),
+            ("X-Okta-Request-Id", handling.request_id),
             ("Cache-Control", "no-cache, no-store"),
             ("Pragma", "no-cache"),
             ("Expires", "0"),
             ("Set-Cookie", session),
             *answer.headers,
         ]
-        return headers + limit_headers(verdict)
+        return headers + limit_headers(handling.verdict)
 
 
 def limit_headers(verdict: Verdict | None) -> list[tuple[str, str]]:

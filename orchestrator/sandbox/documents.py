@@ -6,6 +6,8 @@ Field order, links and defaults follow recorded SAML applications of Identity En
 from __future__ import annotations
 
 import copy
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TypeGuard
 
@@ -47,6 +49,10 @@ APP_SETTINGS: dict[str, Json] = {  # what Okta's OpenAPI document requires of ea
     },
 }
 WRITABLE = ("accessibility", "visibility", "credentials", "universalLogout", "settings", "profile")
+READ_ONLY = frozenset(
+    {"id", "orn", "name", "label", "status", "lastUpdated", "created", "features", "signOnMode"}
+    | {"_links", "_embedded"}
+)  # by a PUT; the label is not, but the app itself keeps it
 LOGO = (
     "https://ok11static.oktacdn.com/assets/img/logos/default.6770228fb0dab49a1695ef440a5279bb.png"
 )
@@ -64,13 +70,13 @@ class Identity:
     status: str
     created: str
     last_updated: str
-    sign_on_mode: str
+    sign_on_mode: str | None
     active_kid: str | None
 
 
-def catalog_name(sign_on_mode: str, org_name: str, ordinal: int) -> str:
+def catalog_name(sign_on_mode: str | None, org_name: str, ordinal: int) -> str:
     """Return the app's `name`: its catalog key, or one of its own for a custom app."""
-    return CATALOG_NAMES.get(sign_on_mode, f"{org_name}_sandboxapp_{ordinal}")
+    return CATALOG_NAMES.get(sign_on_mode or "", f"{org_name}_sandboxapp_{ordinal}")
 
 
 def render(identity: Identity, written: Json | None) -> Json:
@@ -96,6 +102,28 @@ def render(identity: Identity, written: Json | None) -> Json:
     return head | parts | {"_links": links_of(identity)}
 
 
+def retold(recorded: Json, news: Json, kid: str | None) -> Json:
+    """Return a recorded application with what has changed since; everything else is verbatim."""
+    document = copy.deepcopy(recorded)
+    document |= {name: value for name, value in news.items() if name in document}
+    credentials = child(document, "credentials")
+    signing = child(credentials, "signing")
+    if kid is not None:
+        signing["kid"] = kid
+    return document
+
+
+def laid(recorded: Json, parts: Json) -> Json:
+    """Return a recorded application with other writable parts, its fields in their old order."""
+    kept = {
+        name: parts.get(name, value)
+        for name, value in recorded.items()
+        if name in parts or name in READ_ONLY
+    }
+    links = {name: kept.pop(name) for name in ("_links", "_embedded") if name in kept}
+    return kept | {name: value for name, value in parts.items() if name not in kept} | links
+
+
 def new_parts(identity: Identity) -> Json:
     """Return the writable parts of an app that nobody has edited."""
     return {
@@ -114,10 +142,10 @@ def new_parts(identity: Identity) -> Json:
     }
 
 
-def new_settings(sign_on_mode: str) -> Json:
+def new_settings(sign_on_mode: str | None) -> Json:
     """Return default settings; a SAML 2.0 app has sign-on settings besides."""
     settings: Json = {
-        "app": dict(APP_SETTINGS.get(sign_on_mode, {})),
+        "app": dict(APP_SETTINGS.get(sign_on_mode or "", {})),
         "notifications": {
             "vpn": {"network": {"connection": "DISABLED"}, "message": None, "helpUrl": None}
         },
@@ -189,8 +217,10 @@ def rewritten(current: Json, sent: Json) -> Json:
     Recordings show that most of what a body omits is kept, and that the custom `profile` and
     `settings.signOn.acsEndpoints` are lost. What the body holds wins, nulls and empty lists too.
     """
-    parts = {name: current[name] for name in WRITABLE if name in current}
-    for name in WRITABLE:
+    unknown = [name for name in current if name not in READ_ONLY and name not in WRITABLE]
+    names = [*WRITABLE, *unknown]
+    parts = {name: current[name] for name in names if name in current}
+    for name in names:
         if name in sent and sent[name] is not None:
             parts[name] = merged(parts.get(name), sent[name])
     if "profile" in parts:
@@ -218,7 +248,7 @@ def forget_profile(parts: Json, sent: Json) -> None:
 def forget_endpoints(parts: Json, sent: Json) -> None:
     """Empty the list of further ACS endpoints unless the body names it."""
     sign_on = child(child(parts, "settings"), "signOn")
-    if sign_on and "acsEndpoints" not in child(child(sent, "settings"), "signOn"):
+    if "acsEndpoints" in sign_on and "acsEndpoints" not in child(child(sent, "settings"), "signOn"):
         settings = child(parts, "settings")
         emptied = sign_on | {"acsEndpoints": [], "allowMultipleAcsEndpoints": False}
         parts["settings"] = settings | {"signOn": emptied}
@@ -228,3 +258,17 @@ def child(value: Json, name: str) -> Json:
     """Return the object in a field, or an empty one."""
     inner = value.get(name)
     return inner if is_object(inner) else {}
+
+
+def id_in(document: Mapping[str, object] | None) -> str | None:
+    """Return the id that a document names."""
+    found = document.get("id") if document else None
+    return found if isinstance(found, str) else None
+
+
+def rehomed(document: Mapping[str, object], holder_id: str) -> Json:
+    """Return a copy of a recorded document for another id, which stands in its links too."""
+    text = json.dumps(document)
+    old = id_in(document)
+    copied: Json = json.loads(text.replace(old, holder_id) if old else text)
+    return copied if old else {"id": holder_id} | copied

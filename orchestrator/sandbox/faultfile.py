@@ -4,6 +4,7 @@ seed: 7
 faults:
   - {kind: drop, when: after, rate: 5%, on: clone}
   - {kind: reject, targets: [0oa1gjh63g214q0Hq0g4], times: 1}
+  - {kind: edit, edit: label, on: get_app, when: after}
 """
 
 from __future__ import annotations
@@ -16,7 +17,16 @@ from typing import Any, get_args
 import yaml
 
 from orchestrator.errors import FaultScriptError
-from orchestrator.sandbox.vocabulary import EndpointName, FaultKind, Lie, When
+from orchestrator.sandbox.vocabulary import (
+    CLONES,
+    ENDPOINT_NAMES,
+    UPDATES,
+    Edit,
+    EndpointName,
+    FaultKind,
+    Lie,
+    When,
+)
 
 COMMON_FIELDS = ("kind", "rate", "on", "targets", "times")
 FIELDS_OF_KIND: dict[FaultKind, tuple[str, ...]] = {
@@ -29,6 +39,8 @@ FIELDS_OF_KIND: dict[FaultKind, tuple[str, ...]] = {
     "lie": ("lie",),
     "reject": ("status", "code", "cause"),
     "redirect": ("host",),
+    "edit": ("when", "edit"),
+    "collateral": (),
 }
 STATUSES_OF_KIND: dict[FaultKind, range] = {
     "error": range(400, 600),
@@ -97,18 +109,24 @@ def read_fault(entry: object, place: str) -> dict[str, Any]:
     kind: FaultKind = read_field(entry, "kind", one_of(get_args(FaultKind)), place)
     allowed = COMMON_FIELDS + FIELDS_OF_KIND[kind]
     complain_of_unknown(entry, allowed, place, of=f" of a `{kind}` fault")
-    readers = readers_for(kind)
+    readers = readers_for(kind, places_of(kind, "echo" if entry.get("lie") == "echo" else "kid"))
     return {name: read_field(entry, name, readers[name], place) for name in entry}
 
 
-def readers_for(kind: FaultKind) -> dict[str, Reader]:
+def places_of(kind: FaultKind, lie: Lie) -> tuple[EndpointName, ...]:
+    """Return the endpoints where a fault of this kind makes sense."""
+    if kind == "lie":
+        return UPDATES if lie == "echo" else CLONES
+    return UPDATES if kind == "collateral" else ENDPOINT_NAMES
+
+
+def readers_for(kind: FaultKind, places: tuple[EndpointName, ...]) -> dict[str, Reader]:
     """Return how to read each field of a fault of this kind."""
-    endpoints = ("clone",) if kind == "lie" else ("any", *get_args(EndpointName))
     return {
         "kind": one_of(get_args(FaultKind)),
         "rate": share,
-        "on": one_of(endpoints),
-        "targets": app_ids,
+        "on": one_of(("any", *places)),
+        "targets": id_list,
         "times": positive,
         "when": one_of(get_args(When)),
         "status": status_in(STATUSES_OF_KIND.get(kind, range(0))),
@@ -117,6 +135,7 @@ def readers_for(kind: FaultKind) -> dict[str, Reader]:
         "seconds": duration,
         "lie": one_of(get_args(Lie)),
         "host": text_value,
+        "edit": one_of(get_args(Edit)),
     }
 
 
@@ -218,8 +237,8 @@ def text_value(value: object) -> str:
     return value
 
 
-def app_ids(value: object) -> tuple[str, ...]:
-    """Read a list of app ids."""
+def id_list(value: object) -> tuple[str, ...]:
+    """Read a list of ids of apps or IdPs."""
     if not isinstance(value, list) or not value or not all(isinstance(v, str) for v in value):
-        raise Unfit("must be a list of app ids")
+        raise Unfit("must be a list of ids of apps or IdPs")
     return tuple(value)

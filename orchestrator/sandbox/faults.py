@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from orchestrator.sandbox.faultfile import read_script
-from orchestrator.sandbox.vocabulary import EndpointName, FaultKind, Lie, When
+from orchestrator.sandbox.faultfile import places_of, read_script
+from orchestrator.sandbox.vocabulary import Edit, EndpointName, FaultKind, Lie, When
 
 DEFAULT_STATUS: dict[FaultKind, int] = {
     "error": 503,
@@ -26,14 +26,15 @@ class Fault:
     kind: FaultKind
     rate: float = 1.0  # chance per call that fits, from 0 to 1
     on: EndpointName | Literal["any"] = "any"
-    targets: tuple[str, ...] = ()  # app ids; empty for all. For a clone the target, else the app
+    targets: tuple[str, ...] = ()  # app or IdP ids, of a clone the target's; empty for all
     times: int | None = None  # strike at most so often
-    when: When = "before"  # error, drop, stall, gateway
+    when: When = "before"  # error, drop, stall, gateway, edit
     status: int | None = None  # error, gateway, reject
     code: str | None = None  # error, reject: the Okta code, if not the usual one of the status
     cause: str = "Policy forbids this change."  # reject
     seconds: float = DEFAULT_STALL_SECONDS  # stall
-    lie: Lie = "kid"  # lie, which always concerns a clone
+    lie: Lie = "kid"  # lie, which concerns a clone or, as an echo, a PUT
+    edit: Edit = "label"  # edit, which concerns an app or IdP
     host: str = "login.elsewhere.example"  # redirect
 
     @property
@@ -41,10 +42,14 @@ class Fault:
         """Return the status that the fault answers with."""
         return self.status or DEFAULT_STATUS.get(self.kind, 500)
 
-    def fits(self, endpoint: EndpointName, app_id: str | None) -> bool:
-        """Say whether the fault may strike a call."""
-        wanted = "clone" if self.kind == "lie" else self.on
-        return wanted in ("any", endpoint) and (not self.targets or app_id in self.targets)
+    def fits(self, endpoint: EndpointName, holder_id: str | None) -> bool:
+        """Say whether the fault may strike a call that concerns an app or IdP, or none."""
+        return (
+            self.on in ("any", endpoint)
+            and endpoint in places_of(self.kind, self.lie)
+            and (not self.targets or holder_id in self.targets)
+            and not (self.kind == "edit" and holder_id is None)
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,10 +83,10 @@ class FaultPicker:
         self.dice = [dice(script.seed, index) for index in range(len(script.faults))]
         self.struck = [0] * len(script.faults)
 
-    def pick(self, endpoint: EndpointName, app_id: str | None) -> Fault | None:
+    def pick(self, endpoint: EndpointName, holder_id: str | None) -> Fault | None:
         """Return the fault that strikes this call, if any, and count it."""
         for index, fault in enumerate(self.faults):
-            if fault.fits(endpoint, app_id) and self.falls(index, fault):
+            if fault.fits(endpoint, holder_id) and self.falls(index, fault):
                 self.struck[index] += 1
                 return fault
         return None

@@ -2,25 +2,32 @@
 
 from __future__ import annotations
 
+import copy
 import hashlib
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from orchestrator.sandbox import refusals
-from orchestrator.sandbox.certs import Json, base64url
-from orchestrator.sandbox.faults import Fault
-from orchestrator.sandbox.org import SandboxOrg
-from orchestrator.sandbox.routes import (
+from orchestrator.sandbox.calls import (
     Answer,
     Call,
     as_json,
-    created_key,
+    holder_of,
     new_error_id,
     perform,
+    read_object,
     refusal_answer,
     with_body,
 )
+from orchestrator.sandbox.certs import Json, base64url
+from orchestrator.sandbox.changes import NOTHING, Effect
+from orchestrator.sandbox.editor import edit
+from orchestrator.sandbox.faults import Fault
+from orchestrator.sandbox.holders import KeyHolder
+from orchestrator.sandbox.keys_api import created_key
+from orchestrator.sandbox.org import SandboxOrg
+from orchestrator.sandbox.vocabulary import UPDATES
 
 GATEWAY_PAGE = (
     "<html>\r\n<head><title>{status} {reason}</title></head>\r\n<body>\r\n"
@@ -32,7 +39,14 @@ GATEWAY_REASONS = {
     503: "Service Temporarily Unavailable",
     504: "Gateway Time-out",
 }
-VALIDATORS = {"clone": "cloneKey", "generate": "generateKey"}
+VALIDATORS = {
+    "clone": "cloneKey",
+    "clone_idp_key": "cloneKey",
+    "generate": "generateKey",
+    "generate_idp_key": "generateKey",
+    "publish_csr": "certificate",
+    "publish_idp_csr": "certificate",
+}
 
 
 class Delivery(Enum):
@@ -64,35 +78,62 @@ def react(org: SandboxOrg, call: Call, fault: Fault | None) -> Reaction:
     """Perform the call as the fault lets it; this is where the org's state changes."""
     if fault is None:
         return Reaction(answer=perform(org, call))
+    delivery = Delivery.WHOLE
     match fault.kind:
-        case "truncate":
-            return Reaction(answer=perform(org, call), delivery=Delivery.HALF, fault=fault)
-        case "garbage":
-            garbled = with_body(perform(org, call), b"%\x00 not json, not xml <<<")
-            return Reaction(answer=garbled, fault=fault)
         case "lie":
             return tell_lie(org, call, fault)
+        case "edit":
+            return meddle(org, call, fault)
+        case "truncate":
+            answer, delivery = perform(org, call), Delivery.HALF
+        case "garbage":
+            answer = garbled(perform(org, call))
+        case "collateral":
+            answer = perform(org, replace(call, clumsy=True))
         case "redirect":
-            return Reaction(answer=redirect(call, fault), fault=fault)
+            answer = redirect(call, fault)
         case "error" | "reject":
-            return Reaction(answer=refuse(org, call, fault), fault=fault)
+            answer = refuse(org, call, fault)
         case "gateway":
             page = gateway_page(fault, effect=effect_of(org, call, fault))
-            return Reaction(answer=page, delivery=Delivery.BARE, fault=fault)
-        case "drop" | "stall":
-            silence = Delivery.NEVER if fault.kind == "drop" else Delivery.HELD
-            nothing = Answer(status=0, effect=effect_of(org, call, fault))
-            return Reaction(answer=nothing, delivery=silence, fault=fault)
+            answer, delivery = page, Delivery.BARE
+        case "drop":
+            answer, delivery = silence(org, call, fault), Delivery.NEVER
+        case "stall":
+            answer, delivery = silence(org, call, fault), Delivery.HELD
+    return Reaction(answer=answer, delivery=delivery, fault=fault)
 
 
-def effect_of(org: SandboxOrg, call: Call, fault: Fault) -> bool:
-    """Perform the call if the fault strikes after the effect; say whether state changed."""
-    return fault.when == "after" and perform(org, call).effect
+def silence(org: SandboxOrg, call: Call, fault: Fault) -> Answer:
+    """Return no answer at all, whether or not the call has been done."""
+    return Answer(status=0, effect=effect_of(org, call, fault))
+
+
+def effect_of(org: SandboxOrg, call: Call, fault: Fault) -> Effect:
+    """Perform the call if the fault strikes after the effect; return what that changed."""
+    return perform(org, call).effect if fault.when == "after" else NOTHING
+
+
+def garbled(answer: Answer) -> Answer:
+    """Return the answer with a body that means nothing, if it has a body."""
+    return with_body(answer, b"%\x00 not json, not xml <<<") if answer.body else answer
+
+
+def meddle(org: SandboxOrg, call: Call, fault: Fault) -> Reaction:
+    """Let somebody else edit the app or IdP; the call itself is answered as of its moment."""
+    try:
+        holder = org.find_holder(call.concerns or "")
+    except refusals.Refusal:
+        return Reaction(answer=perform(org, call))
+    edited = fault.when == "before" and edit(org, holder, fault.edit)
+    answer = perform(org, call)
+    edited = edited or (fault.when == "after" and edit(org, holder, fault.edit))
+    return Reaction(answer=answer, fault=fault if edited else None)
 
 
 def refuse(org: SandboxOrg, call: Call, fault: Fault) -> Answer:
     """Answer with an Okta error that has nothing to do with the call."""
-    effect = fault.kind == "error" and effect_of(org, call, fault)
+    effect = effect_of(org, call, fault) if fault.kind == "error" else NOTHING
     refusal = refusal_of(call, fault)
     written = refusal_answer(refusal, new_error_id(org))
     return Answer(status=refusal.status, body=written.body, effect=effect)
@@ -114,7 +155,7 @@ def redirect(call: Call, fault: Fault) -> Answer:
     return Answer(status=fault.answer_status, headers=(("Location", location),))
 
 
-def gateway_page(fault: Fault, *, effect: bool) -> Answer:
+def gateway_page(fault: Fault, *, effect: Effect) -> Answer:
     """Return the HTML page of a proxy that lost the org."""
     status = fault.answer_status
     reason = GATEWAY_REASONS.get(status, "Error")
@@ -123,18 +164,31 @@ def gateway_page(fault: Fault, *, effect: bool) -> Answer:
 
 
 def tell_lie(org: SandboxOrg, call: Call, fault: Fault) -> Reaction:
-    """Claim a clone that was not done; a clone that Okta would refuse is refused truthfully."""
+    """Claim what was not done; what Okta would refuse is refused truthfully."""
     try:
-        target = org.draft_clone(call.app or "", call.kid or "", call.target)
+        holder = holder_of(org, call)
+        if call.endpoint.name in UPDATES:
+            lied = false_echo(org, holder, call)
+        else:
+            lied = false_clone(org, holder, call, fault)
     except refusals.Refusal as refusal:
         return Reaction(answer=refusal_answer(refusal, new_error_id(org)))
-    key = dict(org.get_key(call.app or "", call.kid or ""))
-    named = call.app if fault.lie == "location" else target.id
-    truthful = created_key(org, named or "", key)
-    lied = Answer(
-        status=truthful.status, body=as_json(falsified(org, key, fault)), headers=truthful.headers
-    )
-    return Reaction(answer=lied, fault=fault)
+    return Reaction(answer=replace(lied, effect=NOTHING), fault=fault)
+
+
+def false_echo(org: SandboxOrg, holder: KeyHolder, call: Call) -> Answer:
+    """Return the echo of a PUT that is done to a copy which nobody keeps."""
+    phantom = copy.copy(holder)
+    phantom.replace(read_object(call), org.epoch())
+    return Answer(body=as_json(phantom.document()))
+
+
+def false_clone(org: SandboxOrg, source: KeyHolder, call: Call, fault: Fault) -> Answer:
+    """Return the answer to a clone that is not done, with one false statement in it."""
+    target = org.draft_clone(source, call.kid or "", call.target)
+    key = dict(org.get_key(source.id, call.kid or ""))
+    truthful = created_key(org, source if fault.lie == "location" else target, key)
+    return with_body(truthful, as_json(falsified(org, key, fault)))
 
 
 def falsified(org: SandboxOrg, key: Json, fault: Fault) -> Json:
@@ -148,5 +202,5 @@ def falsified(org: SandboxOrg, key: Json, fault: Fault) -> Json:
         case "thumbprint":
             digest = hashlib.sha256(json.dumps(key).encode()).digest()
             return key | {"x5t#S256": base64url(digest)}
-        case "location":
+        case "location" | "echo":
             return key

@@ -1,4 +1,4 @@
-"""An Okta org in memory: apps, their keys, and what the key endpoints do to them.
+"""An Okta org in memory: apps, identity providers, their keys, and what the API does to them.
 
 Every operation is synchronous, so that none can see another half done. Ids, kids and certificate
 dates follow from the seed, and most are computed when asked for: 100,000 apps cost little.
@@ -6,28 +6,27 @@ dates follow from the seed, and most are computed when asked for: 100,000 apps c
 
 from __future__ import annotations
 
-import hashlib
 import random
 import string
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.errors import UsageError
-from orchestrator.sandbox import documents, refusals
-from orchestrator.sandbox.certs import (
-    CertificateOrder,
-    Json,
-    Material,
-    base64url,
-    sign_certificate,
-    timestamp,
-)
+from orchestrator.sandbox import refusals
+from orchestrator.sandbox.apps import SandboxApp
+from orchestrator.sandbox.certs import Json, Material, timestamp
+from orchestrator.sandbox.changes import Effect, Watch
+from orchestrator.sandbox.documents import id_in, rehomed
+from orchestrator.sandbox.holders import KeyHolder, Site
+from orchestrator.sandbox.idps import SAML, SandboxIdp
+from orchestrator.sandbox.mint import DEFAULT_VALIDITY_YEARS, Mint
+from orchestrator.sandbox.systemlog import Author, Deed, Person, SystemLog
+from orchestrator.sandbox.vocabulary import Resource
 
 ALPHABET = string.digits + string.ascii_letters
-OLDEST_KEY_MS = 300 * 24 * 3600 * 1000  # seeded keys were generated within this time before now
 VALIDITY_YEARS = range(2, 11)
-DEFAULT_VALIDITY_YEARS = 10
+TARGET_PARAMETER: Mapping[Resource, str] = {"app": "targetAid", "idp": "targetIdpId"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,134 +36,80 @@ class LoggedCall:
     at: float  # monotonic seconds at arrival
     method: str
     template: str  # e.g. /api/v1/apps/{appId}/credentials/keys; "unmatched" for an unknown path
-    app: str | None  # the app in the path: of a clone, the source
+    app: str | None  # the app or IdP in the path: of a clone, the source
     kid: str | None
-    target: str | None  # targetAid of a clone
+    target: str | None  # targetAid or targetIdpId of a clone
     status: int  # as sent; 0 when the connection was closed without an answer
     bucket: str | None  # the bucket that judged it; None when it did not come so far
     fault: str | None  # the kind of the fault that struck
     effect: bool  # the org's state was changed
-
-
-class SandboxApp:
-    """One application. Read its attributes; change it through the org."""
-
-    __slots__ = ("active", "id", "keys", "label", "ordinal", "org", "sign_on_mode", "status",
-                 "updated", "written")  # fmt: skip
-
-    def __init__(
-        self, org: SandboxOrg, app_id: str, *, ordinal: int, label: str | None, mode: str
-    ) -> None:
-        self.org = org
-        self.id = app_id
-        self.ordinal = ordinal
-        self.label = label or f"Sandbox App {ordinal}"
-        self.status = "ACTIVE"
-        self.sign_on_mode = mode
-        self.active: str | None = None  # None: still its own key
-        self.keys: dict[str, float] | None = None  # kid -> when added; its own key is not in it
-        self.updated = 0.0  # epoch seconds of the last change; 0 for none
-        self.written: Json | None = None  # what PUTs have set
-
-    @property
-    def signs(self) -> bool:
-        """Say whether the sign-on mode has a signing key."""
-        return self.sign_on_mode in documents.SIGNING_MODES
-
-    @property
-    def own_kid(self) -> str | None:
-        """Return the key that a signing app was created with."""
-        return self.org.derive_kid(f"own:{self.id}") if self.signs else None
-
-    @property
-    def active_kid(self) -> str | None:
-        """Return the key that the app signs with; None for a mode without signing."""
-        return self.active or self.own_kid
-
-    @property
-    def name(self) -> str:
-        """Return the catalog name, or the one of a custom app."""
-        return documents.catalog_name(self.sign_on_mode, self.org.name, self.ordinal)
-
-    @property
-    def created(self) -> float:
-        """Return the creation time in epoch seconds."""
-        return self.org.seeded_birth_ms(self.own_kid or self.id) // 1000
-
-    def memberships(self) -> list[tuple[str, float]]:
-        """Return every kid that the app holds with the time it came, newest first."""
-        own = self.own_kid
-        held = [] if own is None else [(own, self.created)]
-        return (held + list((self.keys or {}).items()))[::-1]
-
-    def identity(self) -> documents.Identity:
-        """Return the parts of the application object that only the org sets."""
-        return documents.Identity(
-            app_id=self.id,
-            org_id=self.org.id,
-            base_url=self.org.base_url,
-            name=self.name,
-            label=self.label,
-            status=self.status,
-            created=timestamp(self.created),
-            last_updated=timestamp(self.updated or self.created),
-            sign_on_mode=self.sign_on_mode,
-            active_kid=self.active_kid,
-        )
-
-    def document(self) -> Json:
-        """Return the full Application object, fresh on every call."""
-        return documents.render(self.identity(), self.written)
+    request_id: str = ""  # X-Okta-Request-Id, whether or not it was sent
+    resource: Resource | None = None  # what `app` is
+    kid_before: str | None = None  # of a PUT that took effect: what it signed with
+    kid_after: str | None = None
+    collateral: tuple[str, ...] = ()  # of a PUT: dotted paths that changed besides the signing key
 
 
 class SandboxOrg:
     """The whole state of one org, and the operations behind its endpoints.
 
-    Operations raise `Refusal` for what Okta would refuse, and then change nothing.
+    Operations raise `Refusal` for what Okta would refuse, and then change nothing. Those that
+    change something take an author for the System Log; without one, an administrator did it.
     """
 
     def __init__(self, seed: int = 0, clock: Clock | None = None, name: str = "sandbox") -> None:
         self.seed = seed
         self.name = name
         self.clock = clock or SystemClock()
-        self.skew_seconds = 0.0  # how far the org's clock is ahead of ours
+        self.skew_seconds = 0.0  # how far the org's clock is ahead of ours; may be moved any time
+        self.served_skew_seconds = 0.0  # likewise, by the settings that it is served with
+        self.log_lag_seconds = 0.0  # how long the System Log takes to show an event
+        self.log_readable = True  # False: nobody may read the System Log
         self.random = random.Random(f"org:{seed}:{name}")  # noqa: S311 - repeatable, not secret
         self.id = self.new_id("00o")
         self.token = "00" + "".join(self.random.choices(ALPHABET + "-_", k=40))
-        self.base_url = f"https://{name}.okta.com"  # replaced by the served address
+        self.site = Site(org_id=self.id, name=name, base_url=f"https://{name}.okta.com")
         self.apps: dict[str, SandboxApp] = {}
+        self.idps: dict[str, SandboxIdp] = {}
         self.log: list[LoggedCall] = []
         self.holders_of: dict[str, set[str]] = {}  # own keys are not in it
-        self.orders: dict[str, CertificateOrder] = {}
-        self.materials: dict[str, Material] = {}
         self.ordinal = 0
-        self.generated = 0
+        self.csrs_made = 0
         self.clock_offset = self.clock.wall().timestamp() - self.clock.monotonic()
-        self.started_ms = int(self.epoch()) * 1000
+        self.mint = Mint(seed=seed, name=name, started_ms=int(self.epoch()) * 1000)
+        self.system_log = SystemLog(seed=seed)
+        self.people = random.Random(f"people:{seed}:{name}")  # noqa: S311 - likewise
+        self.caller = self.new_person("API Caller", token_id=self.people_id("00T"))
+        self.administrator = self.new_person("Other Administrator")
 
-    # Time, ids and kids
+    # Time, ids and people
 
     def epoch(self) -> float:
-        """Return the org's time in epoch seconds; it never steps back."""
-        return self.clock.monotonic() + self.clock_offset + self.skew_seconds
+        """Return the org's time in epoch seconds."""
+        skew = self.skew_seconds + self.served_skew_seconds
+        return self.clock.monotonic() + self.clock_offset + skew
+
+    def advance(self, seconds: float) -> None:
+        """Let the org's clock go on by so much; all that tells time follows, served or not."""
+        self.skew_seconds += seconds
 
     def new_id(self, prefix: str) -> str:
         """Return an Okta id: a three-character prefix and 17 characters."""
         return prefix + "".join(self.random.choices(ALPHABET, k=17))
 
-    def derive_kid(self, purpose: str) -> str:
-        """Return the kid for a purpose: 43 characters that follow from the seed alone."""
-        return base64url(hashlib.sha256(f"{self.seed}:{self.name}:{purpose}".encode()).digest())
+    def people_id(self, prefix: str) -> str:
+        """Return an id for a person or token, which shifts no id of an app."""
+        return prefix + "".join(self.people.choices(ALPHABET, k=17))
 
-    def new_kid(self) -> str:
-        """Return a kid that was not given out before."""
-        self.generated += 1
-        return self.derive_kid(f"generated:{self.generated}")
+    def new_person(self, name: str, *, token_id: str | None = None) -> Person:
+        """Return somebody who works in this org."""
+        login = f"{name.lower().replace(' ', '.')}@{self.name}.example"
+        return Person(id=self.people_id("00u"), name=name, login=login, token_id=token_id)
 
-    def seeded_birth_ms(self, text: str) -> int:
-        """Return when a seeded key was generated: it follows from its kid."""
-        digest = hashlib.sha256(f"{self.seed}:{text}".encode()).digest()
-        return self.started_ms - 1 - int.from_bytes(digest[:8], "big") % OLDEST_KEY_MS
+    def in_the_console(self) -> Author:
+        """Return the administrator, in a request of their own that no log of calls shows."""
+        transaction = f"{self.people.getrandbits(128):032x}"
+        return Author(person=self.administrator, transaction=transaction, uri="/admin/app")
 
     # Seeding and inspection
 
@@ -173,80 +118,122 @@ class SandboxOrg:
         app_id: str | None = None,
         *,
         label: str | None = None,
-        status: str = "ACTIVE",
+        status: str | None = None,
         sign_on_mode: str = "SAML_2_0",
         kids: Iterable[str] = (),
+        document: Mapping[str, object] | None = None,
     ) -> SandboxApp:
         """Add an app that holds `kids` besides its own key.
+
+        `document` is a whole application object, such as a recorded one: it is shown verbatim, and
+        its signing key is the app's own. Another `app_id`, `label` or `status` replaces its own.
 
         Raises:
             UsageError: the id is taken.
         """
-        app_id = app_id or self.new_id("0oa")
-        if app_id in self.apps:
-            raise UsageError(f"the sandbox already has an app {app_id}")
-        self.ordinal += 1
-        app = SandboxApp(self, app_id, ordinal=self.ordinal, label=label, mode=sign_on_mode)
-        app.status = status
+        app_id = app_id or id_in(document) or self.new_id("0oa")
+        self.check_free(app_id)
+        app = SandboxApp(
+            self.mint, self.site, app_id, ordinal=self.ordinal, label=label,
+            sign_on_mode=sign_on_mode,
+        )  # fmt: skip
+        if document is not None:
+            app.record(rehomed(document, app_id))
+            app.label = label or app.label
+        app.status = status or app.status
         self.apps[app_id] = app
-        for kid in kids:
-            self.add_key(app_id, kid)
+        self.add_keys(app, kids)
         return app
+
+    def add_idp(
+        self,
+        idp_id: str | None = None,
+        *,
+        name: str | None = None,
+        status: str | None = None,
+        kind: str = SAML,
+        kids: Iterable[str] = (),
+        document: Mapping[str, object] | None = None,
+    ) -> SandboxIdp:
+        """Add an identity provider; as `add_app`. Of the kinds, only SAML2 has a key of its own.
+
+        Raises:
+            UsageError: the id is taken.
+        """
+        idp_id = idp_id or id_in(document) or self.new_id("0oa")
+        self.check_free(idp_id)
+        idp = SandboxIdp(self.mint, self.site, idp_id, ordinal=self.ordinal, name=name, kind=kind)
+        if document is not None:
+            idp.record(rehomed(document, idp_id))
+            idp.name = name or idp.name
+        idp.status = status or idp.status
+        self.idps[idp_id] = idp
+        self.add_keys(idp, kids)
+        return idp
+
+    def check_free(self, holder_id: str) -> None:
+        """Refuse an id that is taken; otherwise count one more app or IdP."""
+        if holder_id in self.apps or holder_id in self.idps:
+            raise UsageError(f"the sandbox already has an app or IdP {holder_id}")
+        self.ordinal += 1
+
+    def add_keys(self, holder: KeyHolder, kids: Iterable[str]) -> None:
+        """Let an app or IdP hold keys."""
+        for kid in kids:
+            self.add_key(holder.id, kid)
 
     def remove_app(self, app_id: str) -> None:
         """Delete an app as an administrator would; its keys go with it."""
-        app = self.apps.pop(app_id)
-        for kid in app.keys or ():
-            self.holders_of[kid].discard(app_id)
+        self.forget_keys(self.apps.pop(app_id))
+
+    def remove_idp(self, idp_id: str) -> None:
+        """Delete an identity provider; as `remove_app`."""
+        self.forget_keys(self.idps.pop(idp_id))
+
+    def forget_keys(self, holder: KeyHolder) -> None:
+        """Take an app or IdP off the lists of those that hold a key."""
+        for kid in holder.keys or ():
+            self.holders_of[kid].discard(holder.id)
 
     def add_key(
-        self, app_id: str, kid: str | None = None, *, validity_years: int = DEFAULT_VALIDITY_YEARS
+        self,
+        holder_id: str,
+        kid: str | None = None,
+        *,
+        validity_years: int = DEFAULT_VALIDITY_YEARS,
     ) -> str:
-        """Let an app hold a key, and return its kid; idempotent.
+        """Let an app or IdP hold a key, and return its kid; idempotent.
 
-        A kid means the same certificate in every app, so `validity_years` counts only the first
+        A kid means the same certificate in all of them, so `validity_years` counts only the first
         time that a kid is named.
         """
-        kid = kid or self.new_kid()
-        self.order_of(kid, validity_years)
-        if not self.holds(app_id, kid):
-            self.store_key(self.apps[app_id], kid)
+        kid = kid or self.mint.new_kid()
+        self.mint.order_of(kid, validity_years)
+        holder = self.find_holder(holder_id)
+        if not holder.holds(kid):
+            self.store_key(holder, kid)
         return kid
 
-    def holds(self, app_id: str, kid: str) -> bool:
-        """Say whether an app has the key in its store."""
-        app = self.apps.get(app_id)
-        return app is not None and (kid in (app.keys or ()) or kid == app.own_kid)
+    def holds(self, holder_id: str, kid: str) -> bool:
+        """Say whether an app or IdP has the key in its store."""
+        holder = self.apps.get(holder_id) or self.idps.get(holder_id)
+        return holder is not None and holder.holds(kid)
 
     def holders(self, kid: str) -> set[str]:
-        """Return the ids of all apps that hold the key. Scans the org: for tests and seeding."""
-        owners = {app.id for app in self.apps.values() if app.own_kid == kid}
+        """Return the ids of all that hold the key. Scans the org: for tests and seeding."""
+        everybody = (*self.apps.values(), *self.idps.values())
+        owners = {holder.id for holder in everybody if holder.own_kid == kid}
         return owners | self.holders_of.get(kid, set())
 
-    # Keys
+    def collateral_changes(self) -> int:
+        """Count the calls that changed more of an app or IdP than its signing key.
 
-    def order_of(self, kid: str, validity_years: int = DEFAULT_VALIDITY_YEARS) -> CertificateOrder:
-        """Return what determines the certificate of a kid, fixing it at the first call."""
-        if kid not in self.orders:
-            self.orders[kid] = CertificateOrder(
-                kid=kid,
-                org_name=self.name,
-                born_ms=self.seeded_birth_ms(kid),
-                validity_years=validity_years,
-            )
-        return self.orders[kid]
+        Edits by others do not count, nor do calls in which nothing but the key and the time of the
+        last update changed.
+        """
+        return sum(bool(call.collateral) for call in self.log)
 
-    def material(self, kid: str) -> Material:
-        """Return the certificate and public key of a kid, signed at the first call."""
-        if kid not in self.materials:
-            self.materials[kid] = sign_certificate(self.order_of(kid))
-        return self.materials[kid]
-
-    def store_key(self, app: SandboxApp, kid: str) -> None:
-        """Put a key into an app's store, as the newest."""
-        app.keys = app.keys or {}
-        app.keys[kid] = self.epoch()
-        self.holders_of.setdefault(kid, set()).add(app.id)
+    # Finding
 
     def find_app(self, app_id: str) -> SandboxApp:
         """Return an app, or refuse with the 404 that names it."""
@@ -255,94 +242,145 @@ class SandboxOrg:
             raise refusals.missing_app(app_id)
         return app
 
-    def list_keys(self, app_id: str) -> list[Json]:
-        """Return every key of an app, newest first."""
-        members = self.find_app(app_id).memberships()
+    def find_idp(self, idp_id: str) -> SandboxIdp:
+        """Return an identity provider, or refuse with the 404 that names it."""
+        idp = self.idps.get(idp_id)
+        if idp is None:
+            raise refusals.missing_idp(idp_id)
+        return idp
+
+    def find(self, resource: Resource, holder_id: str) -> KeyHolder:
+        """Return an app or an IdP, as asked, or refuse with the 404 that names it."""
+        return self.find_app(holder_id) if resource == "app" else self.find_idp(holder_id)
+
+    def find_holder(self, holder_id: str) -> KeyHolder:
+        """Return whatever has the id: apps and IdPs share one space of ids."""
+        return self.idps.get(holder_id) or self.find_app(holder_id)
+
+    # Keys
+
+    def derive_kid(self, purpose: str) -> str:
+        """Return the kid for a purpose; see the mint."""
+        return self.mint.derive_kid(purpose)
+
+    def material(self, kid: str) -> Material:
+        """Return the certificate and public key of a kid; see the mint."""
+        return self.mint.material(kid)
+
+    def store_key(self, holder: KeyHolder, kid: str) -> None:
+        """Put a key into a store, as the newest."""
+        holder.keys = holder.keys or {}
+        holder.keys[kid] = self.epoch()
+        self.holders_of.setdefault(kid, set()).add(holder.id)
+
+    def list_keys(self, holder_id: str) -> list[Json]:
+        """Return every key. Recorded: an app lists the newest first, an IdP its own last."""
+        holder = self.find_holder(holder_id)
+        members = holder.memberships()
+        if holder.resource == "app":
+            members.reverse()
+        else:
+            members = members[1:] + members[:1]
         return [self.material(kid).as_key(kid, timestamp(added)) for kid, added in members]
 
-    def get_key(self, app_id: str, kid: str) -> Json:
-        """Return one key of an app."""
-        for held, added in self.find_app(app_id).memberships():
+    def get_key(self, holder_id: str, kid: str) -> Json:
+        """Return one key of an app or IdP."""
+        for held, added in self.find_holder(holder_id).memberships():
             if held == kid:
                 return self.material(kid).as_key(kid, timestamp(added))
         raise refusals.missing_key(kid)
 
-    def generate_key(self, app_id: str, validity_years: str | None) -> Json:
-        """Generate a key for an app, without activating it."""
-        app = self.find_app(app_id)
+    def generate_key(
+        self, holder_id: str, validity_years: str | None, by: Author | None = None
+    ) -> Json:
+        """Generate a key for an app or IdP, without activating it."""
+        holder = self.find_holder(holder_id)
         if validity_years is None or not validity_years.isascii() or not validity_years.isdigit():
             raise refusals.invalid("generateKey", refusals.BAD_VALIDITY)
-        if int(validity_years) not in VALIDITY_YEARS:
+        if len(validity_years) > 2 or int(validity_years) not in VALIDITY_YEARS:
             raise refusals.invalid("generateKey", refusals.BAD_VALIDITY)
-        kid = self.new_kid()
-        self.orders[kid] = CertificateOrder(
-            kid=kid,
-            org_name=self.name,
-            born_ms=int(self.epoch() * 1000) + self.generated,  # no two serials alike
-            validity_years=int(validity_years),
-        )
-        self.store_key(app, kid)
-        return self.get_key(app_id, kid)
+        kid = self.mint.generate(int(validity_years), self.epoch())
+        self.store_key(holder, kid)
+        self.note("generate", holder, by, kid=kid)
+        return self.get_key(holder_id, kid)
 
-    def draft_clone(self, source_id: str, kid: str, target_id: str | None) -> SandboxApp:
+    def draft_clone(self, source: KeyHolder, kid: str, target_id: str | None) -> KeyHolder:
         """Return the target of a clone if Okta would do it, and change nothing.
 
-        The sign-on mode is not looked at: a recorded clone into a bookmark app succeeded.
+        The sign-on mode is not looked at: a recorded clone into a bookmark app succeeded, and so
+        did one from one social IdP to another.
         """
-        source = self.find_app(source_id)
         if not target_id:
-            raise refusals.blank("targetAid")
-        if not self.holds(source.id, kid):
+            raise refusals.blank(TARGET_PARAMETER[source.resource])
+        if not source.holds(kid):
             raise refusals.missing_key(kid)
-        target = self.find_app(target_id)
-        if self.holds(target.id, kid):
+        target = self.find(source.resource, target_id)
+        if target.holds(kid):
             raise refusals.duplicate_key()
         return target
 
-    def clone_key(self, source_id: str, kid: str, target_id: str | None) -> Json:
-        """Copy a key from one app's store into another's."""
-        target = self.draft_clone(source_id, kid, target_id)
-        self.order_of(kid)
+    def clone_key(
+        self, source_id: str, kid: str, target_id: str | None, by: Author | None = None
+    ) -> Json:
+        """Copy a key from one store into another."""
+        source = self.find_holder(source_id)
+        target = self.draft_clone(source, kid, target_id)
         self.store_key(target, kid)
+        self.note("clone", target, by, kid=kid, sourceId=source.id)
         return self.get_key(target.id, kid)
 
-    # Apps
+    # Apps and identity providers as a whole
 
-    def set_status(self, app_id: str, status: str) -> bool:
-        """Activate or deactivate an app; return whether that changed anything."""
-        app = self.find_app(app_id)
-        changed = app.status != status
-        app.status = status
-        app.updated = self.epoch() if changed else app.updated
+    def set_status(self, holder_id: str, status: str, by: Author | None = None) -> bool:
+        """Activate or deactivate; return whether that changed anything."""
+        holder = self.find_holder(holder_id)
+        changed = holder.status != status
+        if changed:
+            holder.status = status
+            holder.updated = self.epoch()
+            self.note("activate" if status == "ACTIVE" else "deactivate", holder, by)
         return changed
 
-    def update_app(self, app_id: str, sent: Json) -> Json:
-        """Replace an app as PUT does, and return the new object.
+    def update(
+        self, holder: KeyHolder, sent: Json, by: Author | None = None, *, clumsy: bool = False
+    ) -> Effect:
+        """Replace an app or IdP as PUT does; a clumsy org changes more than it was asked to."""
+        by = by or self.in_the_console()
+        watch = Watch(holder)
+        holder.replace(sent, self.epoch())
+        if clumsy:
+            holder.spoil()
+        return self.note_update(holder, watch, by)
 
-        Read-only fields in the body are ignored. The signing key is kept when the body has none,
-        and must be in the app's key store when it has one.
-        """
+    def update_app(self, app_id: str, sent: Json) -> Json:
+        """Replace an app in the Admin Console, and return the new object."""
         app = self.find_app(app_id)
-        check_update(app, sent)
-        kid = documents.child(documents.child(sent, "credentials"), "signing").get("kid")
-        if kid is not None and not (isinstance(kid, str) and app.signs and self.holds(app_id, kid)):
-            raise refusals.invalid("kid", f"kid: {kid} is not a key of this application.")
-        app.written = documents.rewritten(app.document(), sent)
-        app.label = str(sent["label"])
-        app.active = kid or app.active
-        app.updated = self.epoch()
+        self.update(app, sent)
         return app.document()
 
+    def note_update(self, holder: KeyHolder, watch: Watch, by: Author) -> Effect:
+        """Tell the System Log what has become of an app or IdP, and return that."""
+        changes = watch.differences()
+        change: Json = {
+            "from": {each.path: each.old for each in changes},
+            "to": {each.path: each.new for each in changes},
+        }
+        effect = watch.effect()
+        self.note("update", holder, by, change=change)
+        if effect.kid_before != effect.kid_after:
+            self.note("rotate", holder, by, kid=effect.kid_after, formerKid=effect.kid_before)
+        return effect
 
-def check_update(app: SandboxApp, sent: Json) -> None:
-    """Refuse a PUT body that lacks what Okta requires.
-
-    Recorded: an app of the AUTO_LOGIN mode needs its `name` although the value is ignored.
-    """
-    for field in ("label", "signOnMode"):
-        if not isinstance(sent.get(field), str) or not sent[field]:
-            raise refusals.blank(field)
-    if sent["signOnMode"] != app.sign_on_mode:
-        raise refusals.invalid("signOnMode", "signOnMode: The sign-on mode cannot be changed.")
-    if app.sign_on_mode == "AUTO_LOGIN" and not sent.get("name"):
-        raise refusals.plain(400, "E0000024", "No active instances")
+    def note(
+        self,
+        deed: Deed,
+        holder: KeyHolder,
+        by: Author | None,
+        *,
+        change: Json | None = None,
+        **details: object,
+    ) -> None:
+        """Append an event to the System Log."""
+        author = by or self.in_the_console()
+        now = self.epoch()
+        self.system_log.record(deed, holder, by=author, at=now, details=details, change=change)

@@ -39,6 +39,9 @@ CODE_OF_STATUS = {
 }
 DUPLICATE_KEY = "Key already exists in the list of key credentials for the target app."
 BAD_VALIDITY = "Validity years out of range. It should be 2 - 10 years."
+OTHER_KEY = "The certificate doesn't match the CSR."
+SHORT_VALIDITY = "The certificate must be valid for more than 90 days."
+NO_CERTIFICATE = "The certificate cannot be read."  # our wording; no recording shows Okta's
 
 
 class Refusal(OrchestratorError):
@@ -74,6 +77,16 @@ def duplicate_key() -> Refusal:
 def missing_app(app_id: str) -> Refusal:
     """Return the 404 for an app."""
     return missing(app_id, "AppInstance")
+
+
+def missing_idp(idp_id: str) -> Refusal:
+    """Return the 404 for an identity provider."""
+    return missing(idp_id, "IdpTrust")
+
+
+def missing_csr(csr_id: str) -> Refusal:
+    """Return the 404 for a CSR; its type is in no recording, so the word is our guess."""
+    return missing(csr_id, "Csr")
 
 
 def missing_key(kid: str) -> Refusal:

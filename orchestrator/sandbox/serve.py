@@ -41,14 +41,14 @@ async def serve(
 ) -> AsyncIterator[Served]:
     """Serve an org until the block ends; port 0 takes a free one.
 
-    Windows and fault counters start anew with each call; the org's state and log go on.
+    Windows and fault counters start anew with each call; the org's state, log and clock go on.
 
     Raises:
         UsageError: the host is not a loopback address, or the port cannot be used.
     """
     address = loopback_address(host)
     limits = limits or LimitSettings()
-    org.skew_seconds = limits.clock_skew_seconds
+    org.served_skew_seconds = limits.clock_skew_seconds
     await anyio.to_thread.run_sync(fill_pool)
     server = SandboxServer(org, limits, faults or FaultScript())
     runner = web.ServerRunner(
@@ -57,7 +57,7 @@ async def serve(
     await runner.setup()
     try:
         url = await listen(runner, address, port, ssl)
-        org.base_url = url
+        org.site.base_url = url
         yield Served(url=url, org=org)
     finally:
         with anyio.CancelScope(shield=True):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -9,6 +10,7 @@ import pytest
 
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
+from tests.sandbox.authority import request_in
 
 SOURCE = "0oa8ae1t5yev2ajDs0h7"
 TARGET = "0oa8ae0dv4RGQvjyZ0h7"
@@ -71,3 +73,60 @@ async def test_the_sdk_shares_a_key() -> None:
     assert target.active_kid == key.kid
     assert source.active_kid == own.kid
     assert [call.status for call in org.log] == [200, 201, 201, 400, 200, 200, 200]
+
+
+@pytest.mark.usefixtures("home")
+async def test_the_sdk_rotates_the_key_of_an_idp() -> None:
+    okta_client = pytest.importorskip("okta.client", reason="Okta's SDK is not installed")
+    org = SandboxOrg()
+    source, target = org.add_idp(name="Source"), org.add_idp(name="Target")
+    async with (
+        serve(org) as served,
+        okta_client.Client({"orgUrl": served.url, "token": org.token}) as sdk,
+    ):
+        listed = value_of(await sdk.list_identity_providers(), 200)
+        assert [idp.id for idp in listed] == [source.id, target.id]
+
+        # The SDK expects 200, as Okta's document says, and has no value for the 201 of real orgs.
+        assert value_of(await sdk.generate_identity_provider_signing_key(source.id, 2), 201) is None
+        *_, key = value_of(await sdk.list_identity_provider_signing_keys(source.id), 200)
+
+        cloned = value_of(await sdk.clone_identity_provider_key(source.id, key.kid, target.id), 201)
+        assert thumbprint_of(cloned) == thumbprint_of(key)
+        nothing, _, error = await sdk.clone_identity_provider_key(source.id, key.kid, target.id)
+        assert nothing is None
+        assert "already exists" in str(error.error_causes)
+
+        idp = value_of(await sdk.get_identity_provider(target.id), 200)
+        idp.protocol.actual_instance.credentials.signing.kid = key.kid
+        value_of(await sdk.replace_identity_provider(target.id, idp), 200)
+        answer = await sdk.list_active_identity_provider_signing_key(target.id)
+        (active,) = value_of(answer, 200)
+    assert active.kid == target.active_kid == key.kid
+    assert source.active_kid == source.own_kid
+
+
+@pytest.mark.usefixtures("home")
+async def test_the_sdk_makes_and_revokes_a_csr_and_reads_the_log() -> None:
+    okta_client = pytest.importorskip("okta.client", reason="Okta's SDK is not installed")
+    from okta.models import CsrMetadata, CsrMetadataSubject
+
+    org = SandboxOrg()
+    org.add_app(SOURCE)
+    async with (
+        serve(org) as served,
+        okta_client.Client({"orgUrl": served.url, "token": org.token}) as sdk,
+    ):
+        metadata = CsrMetadata(subject=CsrMetadataSubject(common_name="SP Issuer"))
+        made = value_of(await sdk.generate_csr_for_application(SOURCE, metadata), 201)
+        csr = json.loads(made)
+        (listed,) = value_of(await sdk.list_csrs_for_application(SOURCE), 200)
+        assert listed.id == csr["id"]
+        assert request_in(listed.csr).is_signature_valid
+        value_of(await sdk.revoke_csr_from_application(SOURCE, csr["id"]), 204)
+        assert value_of(await sdk.list_csrs_for_application(SOURCE), 200) == []
+        events = value_of(await sdk.list_log_events(), 200)
+    kinds = [event.event_type for event in events]
+    assert kinds == ["app.app_instance.csr.generate", "app.app_instance.csr.revoke"]
+    assert {event.target[0].id for event in events} == {SOURCE}
+    assert events[0].transaction.id == org.log[0].request_id

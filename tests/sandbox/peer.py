@@ -11,12 +11,16 @@ from typing import Any
 import aiohttp
 from multidict import CIMultiDictProxy
 
+from orchestrator.sandbox.apps import SandboxApp
 from orchestrator.sandbox.faults import FaultScript
+from orchestrator.sandbox.holders import KeyHolder
 from orchestrator.sandbox.limits import LimitSettings
-from orchestrator.sandbox.org import SandboxApp, SandboxOrg
+from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
 
-PLENTY = LimitSettings(org_limits={"apps": 100_000, "app.read": 100_000, "app.write": 100_000})
+PLENTY = LimitSettings(
+    org_limits=dict.fromkeys(("apps", "app.read", "app.write", "v1", "logs"), 100_000)
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -50,14 +54,17 @@ class Peer:
         query: Mapping[str, str] | None = None,
         headers: Mapping[str, str] | None = None,
         body: object = None,
+        data: bytes | None = None,
         seconds: float = 10.0,
     ) -> Reply:
+        """Send a request with a JSON body, with bytes, or with neither."""
         async with self.session.request(
             method,
             self.url + path,
             params=query,
             headers=headers,
             json=body,
+            data=data,
             allow_redirects=False,
             timeout=aiohttp.ClientTimeout(total=seconds),
         ) as response:
@@ -73,6 +80,15 @@ class Peer:
     async def put(self, path: str, body: object, **rest: Any) -> Reply:
         return await self.send("PUT", path, body=body, **rest)
 
+    async def delete(self, path: str, **rest: Any) -> Reply:
+        return await self.send("DELETE", path, **rest)
+
+    async def activate(self, app: SandboxApp, kid: str, **rest: Any) -> Reply:
+        """Read an app and put it back with another signing key, as a careful client does."""
+        document = (await self.get(app_path(app.id))).json()
+        document["credentials"]["signing"]["kid"] = kid
+        return await self.put(app_path(app.id), document, **rest)
+
     async def clone(self, source: SandboxApp, kid: str, target: str, **rest: Any) -> Reply:
         return await self.post(f"{keys_path(source.id)}/{kid}/clone?targetAid={target}", **rest)
 
@@ -81,13 +97,21 @@ def app_path(app_id: str) -> str:
     return f"/api/v1/apps/{app_id}"
 
 
+def idp_path(idp_id: str) -> str:
+    return f"/api/v1/idps/{idp_id}"
+
+
+def csrs_path(holder: KeyHolder) -> str:
+    return f"/api/v1/{holder.resource}s/{holder.id}/credentials/csrs"
+
+
 def keys_path(app_id: str) -> str:
     return f"{app_path(app_id)}/credentials/keys"
 
 
-def active_kid(app: SandboxApp) -> str:
-    assert app.active_kid is not None
-    return app.active_kid
+def active_kid(holder: KeyHolder) -> str:
+    assert holder.active_kid is not None
+    return holder.active_kid
 
 
 @asynccontextmanager
@@ -99,4 +123,6 @@ async def opened(
         headers = {"Authorization": f"SSWS {org.token}"}
         jar = aiohttp.DummyCookieJar()
         async with aiohttp.ClientSession(headers=headers, cookie_jar=jar) as session:
+            # Otherwise aiohttp quietly sends a PUT, DELETE or GET again whose answer was lost.
+            session._retry_connection = False
             yield Peer(url=served.url, org=org, session=session)

@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 
 from orchestrator.errors import FaultScriptError
 from orchestrator.sandbox.faults import Fault, FaultPicker, FaultScript
-from orchestrator.sandbox.vocabulary import EndpointName, FaultKind, Lie, When
+from orchestrator.sandbox.vocabulary import Edit, EndpointName, FaultKind, Lie, When
 
+CLONE_LIES = [lie for lie in get_args(Lie) if lie != "echo"]
 WHENS = st.sampled_from(get_args(When))
 COMMON: dict[str, st.SearchStrategy[Any]] = {
     "rate": st.floats(0, 1),
@@ -29,9 +30,11 @@ BY_KIND: dict[FaultKind, dict[str, st.SearchStrategy[Any]]] = {
     "truncate": {},
     "garbage": {},
     "gateway": {"when": WHENS, "status": st.integers(500, 599)},
-    "lie": {"lie": st.sampled_from(get_args(Lie)), "on": st.just("clone")},
+    "lie": {"lie": st.sampled_from(CLONE_LIES), "on": st.sampled_from(["clone", "any"])},
     "reject": {"status": st.integers(400, 499), "cause": st.just("No.")},
     "redirect": {"host": st.just("evil.example")},
+    "edit": {"when": WHENS, "edit": st.sampled_from(get_args(Edit))},
+    "collateral": {"on": st.sampled_from(["update_app", "update_idp", "any"])},
 }
 
 
@@ -55,6 +58,9 @@ def test_a_script_is_read_with_percentages_and_fractions() -> None:
           - {kind: error, status: 500, rate: 0.25, times: 3}
           - {kind: lie, lie: location, targets: [0oa1gjh63g214q0Hq0g4]}
           - {kind: stall, seconds: 1.5}
+          - {kind: lie, lie: echo, on: update_app}
+          - {kind: edit, edit: revert, on: update_app, when: after}
+          - {kind: collateral, times: 1}
         """
     )
     assert script.seed == 7
@@ -63,6 +69,9 @@ def test_a_script_is_read_with_percentages_and_fractions() -> None:
         Fault(kind="error", status=500, rate=0.25, times=3),
         Fault(kind="lie", lie="location", targets=("0oa1gjh63g214q0Hq0g4",)),
         Fault(kind="stall", seconds=1.5),
+        Fault(kind="lie", lie="echo", on="update_app"),
+        Fault(kind="edit", edit="revert", on="update_app", when="after"),
+        Fault(kind="collateral", times=1),
     )
 
 
@@ -89,9 +98,14 @@ def test_every_valid_script_is_read_as_it_is_written(
         ("faults: [{kind: error, status: 200}]", "status", "400 to 599"),
         ("faults: [{kind: lie, on: get_key}]", "on", "clone"),
         ("faults: [{kind: lie, lie: colour}]", "lie", "thumbprint"),
+        ("faults: [{kind: lie, lie: echo, on: clone}]", "on", "update_app"),
+        ("faults: [{kind: lie, lie: kid, on: update_app}]", "on", "clone_idp_key"),
+        ("faults: [{kind: collateral, on: clone}]", "on", "update_idp"),
+        ("faults: [{kind: edit, edit: name}]", "edit", "revert"),
+        ("faults: [{kind: drop, edit: kid}]", "edit", "of a `drop` fault"),
         ("faults: [{kind: drop, on: clones}]", "on", "clone"),
         ("faults: [{kind: drop, times: 0}]", "times", "1 or more"),
-        ("faults: [{kind: drop, targets: 0oa1}]", "targets", "list of app ids"),
+        ("faults: [{kind: drop, targets: 0oa1}]", "targets", "list of ids"),
         ("faults: [{kind: stall, seconds: -1}]", "seconds", "above 0"),
         ("faults: [drop]", "faults[0]", "kind: drop"),
         ("faults: {kind: drop}", "faults", "list"),
@@ -165,3 +179,19 @@ def test_the_first_fitting_fault_wins_and_faults_draw_apart() -> None:
     again = FaultPicker(FaultScript.of([Fault(kind="drop", rate=0), second], seed=5))
     assert picks[0] is first
     assert picks[1:] == [again.pick("clone", None) for _ in range(19)]
+
+
+def test_a_fault_strikes_only_where_it_makes_sense() -> None:
+    def struck(fault: Fault) -> set[EndpointName]:
+        return {name for name in get_args(EndpointName) if fault.fits(name, "0oa1")}
+
+    assert struck(Fault(kind="lie")) == {"clone", "clone_idp_key"}
+    assert struck(Fault(kind="lie", lie="echo")) == {"update_app", "update_idp"}
+    assert struck(Fault(kind="lie", lie="echo", on="update_idp")) == {"update_idp"}
+    assert struck(Fault(kind="collateral")) == {"update_app", "update_idp"}
+    assert struck(Fault(kind="edit")) == struck(Fault(kind="drop")) == set(get_args(EndpointName))
+
+
+def test_an_edit_needs_something_to_edit() -> None:
+    assert not Fault(kind="edit").fits("list_apps", None)
+    assert Fault(kind="drop").fits("list_apps", None)

@@ -32,7 +32,7 @@ def test_a_hundred_thousand_apps_are_added_in_no_time() -> None:
         org.add_app()
     assert time.process_time() - started < 2
     assert len(org.apps) == 100_000
-    assert not org.orders
+    assert not org.mint.orders
 
 
 def test_a_kid_means_one_certificate_in_the_whole_org() -> None:
