@@ -11,18 +11,18 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Mapping
-from typing import Annotated, Literal, TypeAlias
+from enum import StrEnum
+from typing import Annotated, Literal, TypeAlias, TypeVar
 
 from pydantic import PlainValidator, WithJsonSchema
 
-from orchestrator.model import AppId, Kid
+from orchestrator.model import AppId
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.refusal import closest, echo, not_yet, refused
 from orchestrator.plan.tree import Quoted
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 APP_ID = r"(?!00[ugo])[A-Za-z0-9]{20}"
-KID = r"[A-Za-z0-9_-]{20,64}"
 ENV_REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*"
 DURATION = r"0*[1-9][0-9]{0,8}[smhd]"
 PERCENT = r"(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%"
@@ -31,13 +31,14 @@ UNQUOTE = "remove the quotes: in quotes it is text, not a number"
 MOST_WORKERS = 64
 SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 OTHER_IDS = {"00u": "a user", "00g": "a group", "00o": "an org"}
+TRUTHS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(
+    ("false", "False", "FALSE"), False
+)
 TRUTH_WORDS = frozenset({"yes", "no", "on", "off", "true", "false"})
-LATER_KEYS = ("active", "newest")
 LATER_REFERENCES = ("file", "cmd", "keyring")
 
 name_pattern = re.compile(NAME)
 app_id_pattern = re.compile(APP_ID)
-kid_pattern = re.compile(KID)
 env_pattern = re.compile(ENV_REFERENCE)
 duration_pattern = re.compile(DURATION)
 percent_pattern = re.compile(PERCENT)
@@ -99,26 +100,6 @@ def app_id_hint(text: str) -> str:
     return "app ids have 20 letters and digits, such as 0oa8ae0dv4RGQvjyZ0h7"
 
 
-def read_kid(value: object) -> Kid:
-    if isinstance(value, Mapping):
-        for later in ("generate", "csr"):
-            if later in value:
-                raise not_yet(f"a source key by `{later}`", "write the kid of an existing key")
-    text = text_of(value, "a kid")
-    if text in LATER_KEYS:
-        raise not_yet(f"the source key `{text}`", "write the kid, which has 43 characters")
-    if kid_pattern.fullmatch(text):
-        return Kid(str(text))
-    raise refused(f"{echo(text)} is not a kid", kid_hint(text))
-
-
-def kid_hint(text: str) -> str:
-    meant = closest(text, LATER_KEYS)
-    if meant:
-        return f"`{meant}` is not supported yet: write the kid, which has 43 characters"
-    return f"kids have 43 letters, digits, dashes and underscores; this has {len(text)} characters"
-
-
 def read_org_url(value: object) -> str:
     text = text_of(value, "an address such as https://acme.okta.com")
     problem = check_org_url(text)
@@ -141,13 +122,13 @@ def read_token_reference(value: object) -> str:
     )
 
 
-def read_count(value: object, *, most: int | None = None) -> int:
-    """Return a whole number of at least 1."""
+def read_count(value: object, *, least: int = 1, most: int | None = None) -> int:
+    """Return a whole number of at least `least`, and at most `most`."""
     number = value if isinstance(value, int) and not isinstance(value, bool) else None
     if number is None:
         number = whole_number(text_of(value, "a whole number"))
-    if number < 1 or (most is not None and number > most):
-        limits = f"from 1 to {most}" if most else "of at least 1"
+    if number < least or (most is not None and number > most):
+        limits = f"from {least} to {most}" if most else f"of at least {least}"
         raise refused(f"must be a whole number {limits}, not {echo(number)}")
     return number
 
@@ -158,6 +139,28 @@ def whole_number(text: str) -> int:
     if not re.fullmatch(r"[-+]?(?:0|[1-9][0-9]{0,14})", text):
         raise refused(f"must be a whole number, not {echo(text)}", "digits only, such as 250")
     return int(text)
+
+
+def read_truth(value: object) -> bool:
+    """Return true or false, in the words of the core schema of YAML 1.2."""
+    if isinstance(value, bool):
+        return value
+    text = text_of(value, "true or false")
+    if isinstance(text, Quoted) or text not in TRUTHS:
+        raise refused(f"must be true or false, not {echo(text)}", truth_hint(text))
+    return TRUTHS[text]
+
+
+def truth_hint(text: str) -> str | None:
+    if isinstance(text, Quoted) and text in TRUTHS:
+        return "remove the quotes: in quotes it is text"
+    meant = {"yes": "true", "on": "true", "no": "false", "off": "false"}.get(text.lower())
+    return f"write {meant}" if meant else None
+
+
+def is_true(value: object) -> bool:
+    """Say whether a value, as a plan writes it, is true; false also if it cannot be used."""
+    return value is True or (isinstance(value, str) and TRUTHS.get(value) is True)
 
 
 def read_version(value: object) -> Literal[1]:
@@ -253,6 +256,19 @@ def word(*known: str, later: tuple[str, ...] = ()) -> Callable[[object], str]:
     return read
 
 
+E = TypeVar("E", bound=StrEnum)
+
+
+def word_of(kind: type[E], *, later: tuple[str, ...] = ()) -> Callable[[object], E]:
+    """Return a reader of the words of an enum, as `word`."""
+    read = word(*kind, later=later)
+    return lambda value: kind(read(value))
+
+
+def enum_schema(kind: type[StrEnum]) -> WithJsonSchema:
+    return WithJsonSchema({"enum": [member.value for member in kind]})
+
+
 def pattern_schema(pattern: str, *examples: str) -> WithJsonSchema:
     return WithJsonSchema({"type": "string", "pattern": f"^{pattern}$", "examples": list(examples)})
 
@@ -266,18 +282,6 @@ Version: TypeAlias = Annotated[
 Name: TypeAlias = Annotated[str, PlainValidator(read_name), pattern_schema(NAME, "finance-2026-q4")]
 AppIdField: TypeAlias = Annotated[
     AppId, PlainValidator(read_app_id), pattern_schema(APP_ID, "0oa8ae0dv4RGQvjyZ0h7")
-]
-KidField: TypeAlias = Annotated[
-    Kid,
-    PlainValidator(read_kid),
-    WithJsonSchema(
-        {
-            "type": "string",
-            "pattern": f"^{KID}$",
-            "not": {"enum": list(LATER_KEYS)},
-            "examples": ["w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI"],
-        }
-    ),
 ]
 OrgUrl: TypeAlias = Annotated[
     str,
@@ -313,6 +317,7 @@ Budget: TypeAlias = Annotated[
     PlainValidator(read_budget),
     WithJsonSchema({"anyOf": [COUNT_SCHEMA, PERCENT_SCHEMA], "examples": [5, "5%"]}),
 ]
+Truth: TypeAlias = Annotated[bool, PlainValidator(read_truth), WithJsonSchema({"type": "boolean"})]
 FilePath: TypeAlias = Annotated[
     str,
     PlainValidator(read_path),

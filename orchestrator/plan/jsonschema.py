@@ -1,7 +1,7 @@
 """The JSON Schema of the plan file, from the models that check it, for editors and CI.
 
-`python -m orchestrator.plan.jsonschema` prints it. It refuses whatever is not supported yet. What
-a schema cannot say (unique names, files that exist) is left to the loader.
+`okta-keys schema plan` prints it. It refuses whatever is not supported yet. What
+a schema cannot say (unique names, time zones and files that exist) is left to the loader.
 """
 
 from __future__ import annotations
@@ -24,8 +24,20 @@ EXAMPLE = {
                 "key": "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI",
             },
             "targets": ["0oa8ae0dv4RGQvjyZ0h7", {"file": "targets.csv"}],
+            "verify": "read_back",
+            "activate": {
+                "gate": {
+                    "after": "14d",
+                    "window": "Sat 02:00-06:00 Europe/London",
+                    "acknowledged": True,
+                },
+                "waves": [1, "10%", "100%"],
+                "pause": "10m",
+            },
         }
     ],
+    "hooks": [{"on": "target_staged", "run": ["./upload-to-sp.sh"], "timeout": "60s"}],
+    "report": {"handoff": "certificates"},
 }
 
 
@@ -41,6 +53,8 @@ class PlanSchema(GenerateJsonSchema):
         inner = self.generate_inner(schema["schema"])
         default = schema.get("default")
         if isinstance(default, str):
+            inner["default"] = str(default)  # of an enum, too
+        elif isinstance(default, int):
             inner["default"] = default
         return inner
 

@@ -25,8 +25,11 @@ MISSING = {
     "name": "it identifies the plan or job in locks and reports",
     "jobs": "list at least one job",
     "source": "write source: {app: an app id, key: a kid}",
-    "app": "the id of the app that holds the key",
-    "key": "the kid of the key to clone",
+    "key": "write a kid, active, newest, or {generate: {validity_years: 3}}",
+    "subject": "write subject: {common_name: ...}",
+    "common_name": "the name that the certificate is for",
+    "on": "say when it runs, such as on: target_staged",
+    "run": "write the command as a list: [./upload.sh, --fast]",
     "targets": "list app ids, or {file: targets.csv}",
     "file": "write an app id, or {file: targets.csv}",
 }

@@ -7,15 +7,21 @@ from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from enum import Enum
 from pathlib import Path
+from typing import NamedTuple
 
 from orchestrator.errors import PlanError, Problem
-from orchestrator.model import AppId, KeyRef, Target
+from orchestrator.model import AppId, KeyKind, KeyRef, KeySpec, Resource, Target
 from orchestrator.plan.csv_file import Entry, read_entries
 from orchestrator.plan.files import FileStamp, open_regular, reason, stamp_of
+from orchestrator.plan.job import FileRef, JobSpec, Selector
 from orchestrator.plan.problems import refuse
 from orchestrator.plan.refusal import MOST_LISTED, echo
-from orchestrator.plan.schema import FileRef, JobSpec, Plan, Selector
+from orchestrator.plan.schema import Plan
+from orchestrator.plan.settings import job_settings
 from orchestrator.plan.tree import Location, path_text
+from orchestrator.rollout import JobSettings
+
+MADE = frozenset({KeyKind.GENERATE, KeyKind.GENERATE_EACH, KeyKind.CSR})
 
 
 class Fate(Enum):
@@ -32,7 +38,7 @@ class TargetCounts:
     """How many entries of a job became targets, and how many did not, and why."""
 
     targets: int
-    duplicates: int  # of this job, or of an earlier job with the same source and key
+    duplicates: int  # of this job, or of an earlier job with the same key and aim
     excluded: int
     source: int  # entries that name the source itself
 
@@ -80,7 +86,9 @@ class ResolvedJob:
     counts: TargetCounts
     entries: tuple[AppId | CheckedFile, ...]
     excluded: frozenset[AppId]
-    taken: frozenset[AppId]  # entries that an earlier job with the same key already has
+    taken: frozenset[AppId]  # entries that an earlier job with the same claim already has
+    wanted: KeySpec
+    settings: JobSettings
 
     @property
     def size(self) -> int:
@@ -165,6 +173,14 @@ def resolve(plan: Plan) -> tuple[ResolvedJob, ...]:
     return jobs
 
 
+class Claim(NamedTuple):
+    """What makes two jobs repeat each other on a target: the same key, and the same aim."""
+
+    key: KeyRef
+    kind: KeyKind
+    activates: bool
+
+
 class Resolver:
     """Reads what the jobs of one plan list, and remembers what is wrong and what is taken."""
 
@@ -173,20 +189,25 @@ class Resolver:
         self.files: dict[Path, CheckedFile] = {}
         self.problems: list[Problem] = []
         self.hidden = 0
-        uses = Counter(map(key_of, plan.jobs))
-        self.claimed: Mapping[KeyRef, set[AppId]] = {
-            key: set() for key, count in uses.items() if count > 1
+        claims = Counter(map(claim_of, plan.jobs))
+        self.claimed: Mapping[Claim | None, set[AppId]] = {
+            claim: set() for claim, count in claims.items() if claim and count > 1
+        }
+        rollouts = Counter(job.resource for job in plan.jobs if job.activate is not None)
+        self.activated: Mapping[Resource, dict[AppId, str]] = {  # by which job
+            resource: {} for resource, count in rollouts.items() if count > 1
         }
 
     def job(self, index: int, job: JobSpec) -> ResolvedJob:
-        key = key_of(job)
+        key, claim = key_of(job), claim_of(job)
         excluded = frozenset(
             entry.app for entry in self.listed(("jobs", index, "exclude"), job.exclude)
         )
         listed = self.listed(("jobs", index, "targets"), job.targets)
-        counts, taken = self.count(
-            key, judge(listed, source=key.app, excluded=excluded, taken=self.claimed.get(key, ()))
-        )
+        judged = judge(listed, source=key.app, excluded=excluded, taken=self.claimed.get(claim, ()))
+        if job.activate is not None and job.resource in self.activated:
+            judged = self.watched(index, job, judged)
+        counts, taken = self.count(claim, judged)
         return ResolvedJob(
             name=job.name,
             key=key,
@@ -194,13 +215,36 @@ class Resolver:
             entries=tuple(self.entries(job.targets)),
             excluded=excluded,
             taken=taken,
+            wanted=job.source.wanted,
+            settings=job_settings(job, self.plan.folder),
+        )
+
+    def watched(
+        self, index: int, job: JobSpec, judged: Iterable[tuple[Entry, Fate]]
+    ) -> Iterator[tuple[Entry, Fate]]:
+        """Pass entries on, and note targets that an earlier job is to activate with its own key."""
+        earlier = self.activated[job.resource]
+        for entry, fate in judged:
+            if fate is Fate.TARGET and earlier.setdefault(entry.app, job.name) != job.name:
+                if len(self.problems) < MOST_LISTED:
+                    location = entry_location(index, job, entry)
+                    self.problems.append(self.contested(location, entry.app, earlier[entry.app]))
+                else:
+                    self.hidden += 1
+            yield entry, fate
+
+    def contested(self, location: Location, app: AppId, job: str) -> Problem:
+        return self.problem_at(
+            location,
+            f"the job {echo(job)} is to activate {app} too, and it signs with one key",
+            "leave it to one of the two jobs, or remove `activate` from one",
         )
 
     def count(
-        self, key: KeyRef, judged: Iterable[tuple[Entry, Fate]]
+        self, claim: Claim | None, judged: Iterable[tuple[Entry, Fate]]
     ) -> tuple[TargetCounts, frozenset[AppId]]:
         """Count fates, and say which entries an earlier job has; claim the rest for this job."""
-        earlier = self.claimed.get(key)
+        earlier = self.claimed.get(claim)
         counts: Counter[Fate] = Counter()
         mine: set[AppId] = set()
         taken: set[AppId] = set()
@@ -249,14 +293,18 @@ class Resolver:
             self.hidden += 1
 
     def unreadable(self, location: Location, path: Path, why: str) -> Problem:
+        hint = "paths start from the directory of the plan"
+        return self.problem_at(location, f"{echo(path)} cannot be read: {why}", hint)
+
+    def problem_at(self, location: Location, message: str, hint: str) -> Problem:
         place = self.plan.origin.place(location)
         return Problem(
             file=self.plan.origin.file,
             line=place.line,
             column=place.column,
             path=path_text(location),
-            message=f"{echo(path)} cannot be read: {why}",
-            hint="paths start from the directory of the plan",
+            message=message,
+            hint=hint,
         )
 
     def path_of(self, ref: FileRef) -> Path:
@@ -295,7 +343,21 @@ def read_app_ids(path: Path) -> list[AppId]:
 
 
 def key_of(job: JobSpec) -> KeyRef:
-    return KeyRef(app=job.source.app, kid=job.source.key)
+    return KeyRef(app=job.source.holder, kid=job.source.kid, resource=job.resource)
+
+
+def claim_of(job: JobSpec) -> Claim | None:
+    """Return what a job claims of its targets; nothing when it makes a key of its own."""
+    kind = job.source.wanted.kind
+    if kind in MADE:
+        return None
+    return Claim(key_of(job), kind, job.activate is not None)
+
+
+def entry_location(index: int, job: JobSpec, entry: Entry) -> Location:
+    """Return where a plan lists an app; for one in a CSV file, the targets of its job."""
+    location = ("jobs", index, "targets")
+    return location if entry.header else (*location, job.targets.index(entry.app))
 
 
 def counts_of(fates: Counter[Fate]) -> TargetCounts:

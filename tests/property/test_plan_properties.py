@@ -12,17 +12,22 @@ from hypothesis import strategies as st
 from jsonschema import Draft202012Validator
 
 from orchestrator.errors import PlanError, Problem
+from orchestrator.model import Verify
+from orchestrator.plan.fields import TRUTH_WORDS
 from orchestrator.plan.jsonschema import plan_schema
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
+from orchestrator.rollout import HookMoment
 
 SCHEMA = Draft202012Validator(plan_schema())
 FOLDER = Path(__file__).parents[2] / "plans"
 SEEDS = [path.read_text() for path in sorted(FOLDER.glob("*.yaml"))]
 
 letters = string.ascii_letters + string.digits
-names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True)
+names = st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True).filter(
+    lambda name: name.lower() not in TRUTH_WORDS  # they are names in quotes only
+)
 app_ids = st.one_of(
     st.text(letters, min_size=17, max_size=17).map(lambda tail: f"0oa{tail}"),
     st.text(string.digits, min_size=18, max_size=18).map(lambda tail: f"01{tail}"),
@@ -35,16 +40,80 @@ counts = st.integers(1, 10**9)
 percents = st.integers(1, 100).map(lambda number: f"{number}%")
 durations = st.builds(lambda n, unit: f"{n}{unit}", st.integers(1, 999), st.sampled_from("smhd"))
 
+years = st.integers(2, 10)
+texts = st.sampled_from(["acme", "Acme, Inc.", "2026", "on", "é", "a: b", "- c"])
+subjects = st.fixed_dictionaries(
+    {"common_name": texts},
+    optional={"country": st.sampled_from(["US", "NO"]), "state": texts, "organization": texts},
+)
+keys = st.one_of(
+    kids,
+    st.sampled_from(["active", "newest", {"generate": "each_target"}]),
+    st.fixed_dictionaries(
+        {
+            "generate": st.fixed_dictionaries(
+                {}, optional={"validity_years": years, "each_target": st.booleans()}
+            )
+        }
+    ),
+    st.fixed_dictionaries(
+        {
+            "csr": st.fixed_dictionaries(
+                {"subject": subjects},
+                optional={"san": st.lists(st.sampled_from(["a.com", "b-1.c.org"]), unique=True)},
+            )
+        }
+    ),
+)
+commands = st.fixed_dictionaries(
+    {"run": st.lists(st.sampled_from(["./a.sh", "--fast", "1", "on", "é", "a b"]), min_size=1)},
+    optional={
+        "timeout": durations,
+        "env": st.lists(st.sampled_from(["A", "B_2", "OKTA_API_TOKEN"]), unique=True),
+    },
+)
+windows = st.sampled_from(
+    ["Sat 02:00-06:00 Europe/London", "daily 22:00-24:00 UTC", "Mon-Fri,Sun 00:00-00:00 Etc/GMT+5"]
+)
+days = st.sampled_from(["2026-11-27", "2026-12-24..2027-01-02"])
+waits = st.sampled_from(["1s", "90m", "14d"])
+sizes = st.lists(st.one_of(counts, st.integers(1, 99).map(lambda n: f"{n}%")), min_size=1)
+rollouts = st.fixed_dictionaries(
+    {},
+    optional={
+        "gate": st.fixed_dictionaries(
+            {},
+            optional={
+                "after": waits | st.sampled_from(["2026-12-01", "2026-12-01T02:00:00+01:00"]),
+                "window": windows | st.lists(windows, min_size=1, max_size=3),
+                "blackout": st.lists(days, max_size=2),
+                "acknowledged": st.just(True) | commands,
+                "approval": st.just("each_wave"),
+            },
+        ),
+        "waves": sizes.map(lambda listed: [*listed, "100%"]),
+        "pause": waits,
+        "stop_after_failures": st.one_of(counts, percents),
+        "inactive": st.sampled_from(["skip", "activate"]),
+    },
+)
+hooks = st.builds(
+    lambda on, command: {"on": on, **command}, st.sampled_from([*HookMoment]).map(str), commands
+)
+
 jobs = st.fixed_dictionaries(
     {
         "name": names,
-        "source": st.fixed_dictionaries({"app": app_ids, "key": kids}),
+        "source": st.fixed_dictionaries({"app": app_ids, "key": keys}),
         "targets": st.lists(selectors, min_size=1, max_size=6),
     },
     optional={
         "exclude": st.lists(selectors, max_size=3),
         "resource": st.just("app"),
-        "verify": st.just("response"),
+        "allow_oidc": st.booleans(),
+        "activate": rollouts,
+        "verify": st.sampled_from([*Verify]).map(str),
+        "cross_check": st.booleans(),
     },
 )
 plans = st.fixed_dictionaries(
@@ -72,10 +141,12 @@ plans = st.fixed_dictionaries(
                 "stop_after_failures": st.one_of(counts, percents),
             },
         ),
+        "hooks": st.lists(hooks, max_size=3),
         "report": st.fixed_dictionaries(
             {},
             optional={
                 "dir": paths,
+                "handoff": st.sampled_from(["certificates", "metadata"]),
                 "formats": st.permutations(["json", "csv"]).flatmap(
                     lambda both: st.sampled_from([both, both[:1]])
                 ),

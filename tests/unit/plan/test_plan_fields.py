@@ -13,12 +13,13 @@ from orchestrator.plan.fields import (
     read_budget,
     read_count,
     read_duration,
-    read_kid,
     read_name,
     read_share,
     read_token_reference,
+    read_truth,
     read_workers,
 )
+from orchestrator.plan.keys import read_key
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.refusal import echo
 from orchestrator.plan.tree import Quoted
@@ -42,6 +43,9 @@ Reader = Callable[[object], object]
         (read_count, "250", 250),
         (read_count, "+7", 7),
         (read_count, 3, 3),
+        (read_truth, "true", True),
+        (read_truth, "False", False),
+        (read_truth, True, True),
         (read_workers, "auto", "auto"),
         (read_workers, "64", 64),
         (read_budget, "5", 5),
@@ -51,8 +55,9 @@ Reader = Callable[[object], object]
         (read_name, Quoted("on"), "on"),
         (read_app_id, "00012345678901234567", "00012345678901234567"),
         (read_app_id, "1e500000000000000000", "1e500000000000000000"),
-        (read_kid, "-" * 20, "-" * 20),
-        (read_kid, "12345678901234567890", "12345678901234567890"),
+        (read_key, "-" * 20, "-" * 20),
+        (read_key, "12345678901234567890", "12345678901234567890"),
+        (read_key, "newest", "newest"),
         (read_token_reference, "env:OKTA_API_TOKEN", "env:OKTA_API_TOKEN"),
     ],
 )
@@ -74,12 +79,13 @@ def test_accepted(read: Reader, written: object, meant: object) -> None:
         (read_share, [0.0, 1.1, float("nan"), 1, None]),
         (read_count, ["0", "-1", "1.0", "1e3", "0x10", "010", "1_000", "٣", "9" * 16, Quoted("4")]),
         (read_count, [0, True, 1.0, None, {}]),
+        (read_truth, ["", "yes", "on", "no", "1", "tRUE", Quoted("true"), 1, None]),
         (read_workers, ["0", "65", "Auto", "many", Quoted("4"), 0, 65, None]),
         (read_budget, ["0", "0%", "5 %", 0, 1.5]),
         (read_name, ["", "-a", "a b", "a/b", "é", "n" * 65, "on", "YES", "False", None, 7]),
         (read_app_id, ["", "0oa", "x" * 19, "x" * 21, "0oa8ae0dv4RGQvjyZ0h7\n", "00u" + "x" * 17]),
         (read_app_id, ["0oa8ae0dv4RGQvjyZ0h٣", "0oa8ae0dv4RGQvjy/0h7", None, 5, {"label": "x"}]),
-        (read_kid, ["", "a" * 19, "a" * 65, "a" * 20 + "=", "active", "newest", {"generate": {}}]),
+        (read_key, ["", "a" * 19, "a" * 65, "a" * 20 + "=", "newset", "generate", {}]),
         (
             read_token_reference,
             ["", "env:", "env:1A", "env:A B", "env:A\n", "file:/x", "s3cr3t", None],

@@ -12,11 +12,14 @@ from pathlib import Path
 import pytest
 
 from orchestrator.errors import PlanError
+from orchestrator.model import Resource, Verify
 from orchestrator.plan.fields import Share
+from orchestrator.plan.job import FileRef
 from orchestrator.plan.load import MAX_BYTES, load_plan, load_plan_text
 from orchestrator.plan.refusal import MOST_LISTED
-from orchestrator.plan.schema import FileRef, Limits, Plan
+from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.tree import Quoted
+from orchestrator.rollout import HookMoment
 
 SOURCE = "0oa8ae1t5yev2ajDs0h7"
 KID = "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI"
@@ -49,7 +52,12 @@ jobs:
     source: {{app: '{SOURCE}', key: "{KID}"}}
     targets: [{TARGET}, {{file: more.csv}}]
     exclude: [{{file: less.csv}}]
-    verify: response
+    allow_oidc: false
+    activate:
+      gate: {{after: 14d, window: "Sat 02:00-06:00 UTC", acknowledged: true}}
+      waves: [1, 100%]
+    verify: read_back
+    cross_check: true
 limits:
   workers: 8
   capacity: 50%
@@ -57,7 +65,8 @@ limits:
   max_targets: 1000
   max_changes: 30
   stop_after_failures: 5%
-report: {{dir: out, formats: [csv]}}
+hooks: [{{on: run_failed, run: [mail]}}]
+report: {{dir: out, formats: [csv], handoff: metadata}}
 """
     )
     assert plan.org is not None
@@ -76,6 +85,15 @@ report: {{dir: out, formats: [csv]}}
         "stop_after_failures": 0.05,
     }
     assert isinstance(plan.limits.stop_after_failures, Share)
+    assert (job.resource, job.verify, job.allow_oidc, job.cross_check) == (
+        Resource.APP,
+        Verify.READ_BACK,
+        False,
+        True,
+    )
+    assert job.activate is not None
+    assert (job.activate.waves, job.activate.gate.acknowledged) == ((1, 1.0), True)
+    assert [(hook.on, hook.run) for hook in plan.hooks] == [(HookMoment.RUN_FAILED, ("mail",))]
     assert plan.report.formats == ("csv",)
 
 

@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import json
+import os
+import re
+import shutil
+import subprocess
 from importlib.resources import files
 from pathlib import Path
 
@@ -13,33 +17,59 @@ from jsonschema import Draft202012Validator
 from orchestrator.errors import PlanError
 from orchestrator.plan.jsonschema import EXAMPLE, plan_schema, plan_schema_text
 from orchestrator.plan.load import load_plan, load_plan_text
-from orchestrator.plan.schema import PlanPart
+from orchestrator.plan.part import PlanPart
 from orchestrator.plan.targets import resolve
+from orchestrator.rollout import split
 
 ROOT = Path(__file__).parents[3]
 PLANS = sorted((ROOT / "plans").glob("*.yaml"))
 WRONG = sorted((ROOT / "tests" / "plans_wrong").glob("*.yaml"))
 
-# What a schema cannot see: how YAML was written, what repeats, and what other files hold.
+# What a schema cannot see: how YAML was written, what repeats, what other files hold, and whether
+# a date or a time zone exists.
 ONLY_FOR_THE_LOADER = {
+    "after-day-that-is-none",
+    "after-in-years",
+    "blackout-backwards",
     "duplicate-key",
     "duplicate-key-deep",
     "formats-repeated",
+    "job-name-no",
     "merge-key",
+    "name-on",
     "repeated-job-name",
     "string-tag",
+    "two-jobs-activate-an-app",
     "utf-16",
     "version-1.0",
+    "waves-after-all",
+    "window-unknown-zone",
     "workers-octal",
 }
 
 SCHEMA = Draft202012Validator(plan_schema())
 
 
+class EditorLoader(yaml.SafeLoader):
+    """Reads scalars as YAML 1.2 does, and editors with it: `on` is a word, and a date is text."""
+
+    yaml_implicit_resolvers = {  # noqa: RUF012 - PyYAML's own attribute
+        first: [
+            (tag, regexp) for tag, regexp in resolvers if not tag.endswith(("bool", "timestamp"))
+        ]
+        for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+    }
+
+
+EditorLoader.add_implicit_resolver(
+    "tag:yaml.org,2002:bool", re.compile("true|True|TRUE|false|False|FALSE"), list("tTfF")
+)
+
+
 def data_of(plan: Path) -> object:
     """Return what an editor sees, or None for what is not YAML."""
     try:
-        return yaml.safe_load(plan.read_bytes()) or {}
+        return yaml.load(plan.read_bytes(), EditorLoader) or {}  # noqa: S506 - a SafeLoader
     except (yaml.YAMLError, UnicodeDecodeError):
         return None
 
@@ -65,7 +95,36 @@ def test_a_shipped_plan_is_right(plan: Path) -> None:
 
 
 def test_the_plans_that_are_promised_are_shipped() -> None:
-    assert {plan.stem for plan in PLANS} >= {"quickstart", "several-jobs", "from-csv"}
+    promised = {"quickstart", "several-jobs", "from-csv", "full-rotation"}
+    assert {plan.stem for plan in PLANS} >= promised
+
+
+def test_the_full_rotation_is_one_of_two_hundred_apps_in_three_waves() -> None:
+    plan = load_plan(ROOT / "plans" / "full-rotation.yaml")
+    [job] = resolve(plan)
+    targets = list(job.stream())
+    assert len({target.app for target in targets}) == len(targets) == 200
+    assert all(target.tags.keys() == {"owner", "vendor"} for target in targets)
+    rollout = job.settings.rollout
+    assert rollout is not None
+    assert split(job.size, rollout.waves) == [1, 20, 179]
+    assert rollout.gate.acknowledge_by is not None
+    assert plan.report.handoff == "certificates"
+
+
+@pytest.mark.parametrize(("listed", "code"), [(None, 0), ("0oa1\n", 1), ("0oa\n0oa12\n", 0)])
+def test_its_script_accepts_what_is_not_listed(
+    tmp_path: Path, listed: str | None, code: int
+) -> None:
+    command = resolve(load_plan(ROOT / "plans" / "full-rotation.yaml"))[0].settings.rollout
+    assert command is not None
+    assert command.gate.acknowledge_by is not None
+    script = shutil.copy(command.gate.acknowledge_by.argv[0], tmp_path)
+    if listed is not None:
+        (tmp_path / "not-ready.txt").write_text(listed)
+    environment = {"PATH": os.environ["PATH"], "OKTA_KEYS_APP_ID": "0oa1"}
+    done = subprocess.run([script], input=b"{}", env=environment, check=False, capture_output=True)
+    assert done.returncode == code, done.stderr
 
 
 def test_the_example_of_the_schema_is_right() -> None:

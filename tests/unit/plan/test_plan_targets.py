@@ -9,11 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.errors import PlanError
+from orchestrator.errors import PlanError, Problem
 from orchestrator.model import AppId, KeyRef, Kid
+from orchestrator.plan.job import JobSpec
+from orchestrator.plan.keys import SourceSpec
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.refusal import MOST_LISTED
-from orchestrator.plan.schema import JobSpec, Plan, SourceSpec
+from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import ResolvedJob, TargetCounts, check_targets, resolve
 
 SOURCE, A, B, C = (AppId(f"0oa{letter * 17}") for letter in "sabc")
@@ -79,6 +81,87 @@ def test_jobs_with_other_keys_are_independent() -> None:
 
     plan = Plan(version=1, name="made-in-code", jobs=(job("a", KID), job("b", OTHER_KID)))
     assert [apps(job) for job in resolve(plan)] == [[A], [A]]
+
+
+def test_keys_that_are_made_are_never_the_same() -> None:
+    for key in ("{generate: {}}", "{generate: each_target}", "{csr: {subject: {common_name: x}}}"):
+        assert both_have(A, key, key), key
+
+
+def test_a_word_for_a_key_is_the_same_as_itself_only() -> None:
+    assert not both_have(A, "active", "active")
+    assert both_have(A, "active", "newest")
+    assert both_have(A, "newest", KID)
+
+
+def both_have(app: AppId, *keys: str) -> bool:
+    """Say whether two jobs of one source with these keys both have the target."""
+    text = "version: 1\nname: plan\njobs:\n"
+    for number, key in enumerate(keys):
+        text += (
+            f"  - {{name: j{number}, source: {{app: {SOURCE}, key: {key}}}, targets: [{app}]}}\n"
+        )
+    jobs = resolve(load_plan_text(text.encode(), file="plan.yaml", folder=Path()))
+    return [apps(job) for job in jobs] == [[app], [app]]
+
+
+def test_a_job_that_activates_does_not_leave_its_targets_to_one_that_only_stages(
+    tmp_path: Path,
+) -> None:
+    jobs = resolve(
+        plan_of(
+            tmp_path,
+            f"    targets: [{A}, {B}]\n",
+            f"    targets: [{A}, {C}]\n    activate: {{}}\n",
+            f"    targets: [{A}, {C}]\n    activate: {{}}\n",
+        )
+    )
+    assert [apps(job) for job in jobs] == [[A, B], [A, C], []]
+
+
+def contested(folder: Path, *jobs: str, resources: Sequence[str] = ("app", "app")) -> list[Problem]:
+    """Return the problems of two jobs that activate keys of their own."""
+    text = "version: 1\nname: plan\njobs:\n"
+    for number, (job, resource) in enumerate(zip(jobs, resources, strict=True)):
+        source = f"{{{resource}: {SOURCE}, key: {{generate: {{}}}}}}"
+        text += f"  - name: job{number}\n    resource: {resource}\n    source: {source}\n{job}"
+    plan = load_plan_text(text.encode(), file=str(folder / "plan.yaml"), folder=folder)
+    try:
+        resolve(plan)
+    except PlanError as error:
+        return list(error.problems)
+    return []
+
+
+ACTIVATE = "    activate: {}\n"
+
+
+def test_an_app_cannot_be_activated_by_two_jobs(tmp_path: Path) -> None:
+    first = f"    targets: [{A}, {B}]\n{ACTIVATE}"
+    [problem] = contested(tmp_path, first, f"    targets: [{C}, {B}, {B}]\n{ACTIVATE}")
+    assert (problem.line, problem.path) == (12, "jobs[1].targets[1]")
+    assert "'job0'" in problem.message
+    assert B in problem.message
+    write_csv(tmp_path, ["app_id", C, A])
+    [problem] = contested(tmp_path, first, f"    targets: [{{file: apps.csv}}]\n{ACTIVATE}")
+    assert (problem.line, problem.path) == (12, "jobs[1].targets")
+    assert A in problem.message
+
+
+def test_what_two_jobs_may_share(tmp_path: Path) -> None:
+    both = f"    targets: [{A}, {B}]\n"
+    assert not contested(tmp_path, f"{both}{ACTIVATE}", both)
+    assert not contested(
+        tmp_path, f"{both}{ACTIVATE}", f"{both}    exclude: [{A}, {B}]\n{ACTIVATE}"
+    )
+    mixed = ("app", "idp")  # their ids are of one kind, but they are not the same thing
+    assert not contested(tmp_path, f"{both}{ACTIVATE}", f"{both}{ACTIVATE}", resources=mixed)
+
+
+def test_many_contested_apps_are_counted(tmp_path: Path) -> None:
+    write_csv(tmp_path, ["app_id", *(f"0oa{number:017d}" for number in range(250))])
+    job = f"    targets: [{{file: apps.csv}}]\n{ACTIVATE}"
+    assert len(contested(tmp_path, job, job)) == MOST_LISTED
 
 
 def test_the_other_columns_become_tags(tmp_path: Path) -> None:
