@@ -2,26 +2,40 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from datetime import datetime
+from collections.abc import Iterator, Mapping
 
 from orchestrator.errors import StateError, StateUnusable
-from orchestrator.model import AppId, Outcome, RunId, Status, Target
+from orchestrator.model import AppId, AppSnapshot, Outcome, Status, Target
 from orchestrator.store.base import (
     EventKind,
     EventRecord,
     JobRecord,
     RunRecord,
-    RunState,
-    StopRecord,
     TargetCounts,
+    TargetRecord,
     Verification,
+    WaveCounts,
 )
-from orchestrator.store.codec import from_json, load, parse
+from orchestrator.store.codec import is_storable, load
 from orchestrator.store.database import Database, Row
+from orchestrator.store.entries import RunCreated
+from orchestrator.store.records import (
+    event_of,
+    integer,
+    job_of,
+    outcome_of,
+    record_of,
+    run_of,
+    target_of,
+    text,
+    waves_of,
+)
 from orchestrator.store.replay import Projected, Replay
 
 PAGE = 500  # rows
+ACTIVATABLE = {"first": "intended", "second": "failed", "unbegun": True}  # states of activation
+ACTIVATED = {"first": "activated", "second": "activated", "unbegun": False}
+OFTEN = (EventKind.TARGET_SETTLED, EventKind.ACTIVATION_NOTED)  # not in the index of the kinds
 BEFORE_ALL = -(2**63)  # SQLite's smallest integer: whatever was put there is seen
 
 
@@ -40,7 +54,7 @@ class SqliteArchive:
 
     def find(self, run_id: str) -> tuple[int, RunRecord]:
         """Return the run with its number, which only the store uses."""
-        rows = self.database.read("find_runs", {"name": run_id})
+        rows = self.database.read("find_runs", {"name": run_id}) if is_storable(run_id) else []
         found = [(integer(row[0]), run_of(row)) for row in rows]
         if not found or not run_id:
             newest = self.database.read("find_runs", {"name": "latest"})
@@ -55,25 +69,27 @@ class SqliteArchive:
             )
         return found[0]
 
+    def plan_file(self, run_id: str) -> str:
+        run = self.find(run_id)[0]
+        first = {"run": run, "after": 0, "kind": EventKind.RUN_CREATED.value, "most": 1}
+        rows = self.database.read("events_page", first)
+        return load(text(rows[0][3]), RunCreated).run.plan_file if rows else ""
+
     def jobs(self, run_id: str) -> tuple[JobRecord, ...]:
         return self.jobs_of(self.find(run_id)[0])
 
     def jobs_of(self, run: int) -> tuple[JobRecord, ...]:
-        return tuple(
-            load(text(row[2]), JobRecord) for row in self.database.read("select_jobs", (run,))
-        )
+        return tuple(job_of(row) for row in self.database.read("select_jobs", (run,)))
 
     def outcomes(self, run_id: str) -> Iterator[Outcome]:
         run = self.find(run_id)[0]
-        return (outcome_of(row) for row in self.target_rows("settled_page", run))
+        rows = self.target_rows("settled_page", run)
+        return (outcome_of(app, kind, body) for _, _, app, kind, body in rows)
 
-    def targets(self, run_id: str) -> Iterator[tuple[int, Target, Outcome | None]]:
+    def targets(self, run_id: str) -> Iterator[TargetRecord]:
         run = self.find(run_id)[0]
         names = {job.position: job.name for job in self.jobs_of(run)}
-        for row in self.target_rows("targets_page", run):
-            job = integer(row[0])
-            outcome = None if row[4] is None else outcome_of(row)
-            yield job, target_of(names[job], row[2], row[3]), outcome
+        return (record_of(row, names) for row in self.target_rows("targets_page", run))
 
     def pending_page(self, run: int, job: int, name: str, after: int) -> list[tuple[int, Target]]:
         """Return positions and targets of the next page; empty when there are no more."""
@@ -81,8 +97,45 @@ class SqliteArchive:
         rows = self.database.read("pending_page", values)
         return [(integer(position), target_of(name, app, tags)) for position, app, tags in rows]
 
+    def wave_page(
+        self, run: int, job: int, name: str, wave: int, states: Mapping[str, object], after: int
+    ) -> list[tuple[int, TargetRecord]]:
+        """As `pending_page`, of what is in some states of activation in a wave."""
+        values = {"run": run, "job": job, "wave": wave, "after": after, "most": PAGE, **states}
+        rows = self.database.read("wave_page", values)
+        return [(integer(row[1]), record_of(row, {job: name})) for row in rows]
+
+    def staged_page(self, run: int, job: int, after: int) -> list[tuple[int, Outcome]]:
+        """As `pending_page`, of the outcomes of what is staged."""
+        values = {"run": run, "job": job, "after": after, "most": PAGE}
+        rows = self.database.read("staged_page", values)
+        return [(integer(place), outcome_of(app, kind, body)) for place, app, kind, body in rows]
+
+    def wave_sizes(self, run: int, job: int) -> dict[int | None, int]:
+        rows = self.database.read("wave_sizes", (run, job))
+        return {None if wave is None else integer(wave): integer(size) for wave, size in rows}
+
+    def waves(self, run_id: str, job: int) -> list[WaveCounts]:
+        return self.waves_of(self.find(run_id)[0], job)
+
+    def waves_of(self, run: int, job: int) -> list[WaveCounts]:
+        return list(waves_of(self.database.read("count_waves", {"run": run, "job": job})))
+
+    def snapshot(self, plan: str, org: str) -> dict[AppId, AppSnapshot]:
+        found: dict[AppId, AppSnapshot] = {}
+        after = ""
+        with self.database.snapshot():
+            while page := self.database.read(
+                "snapshot_page", {"plan": plan, "org": org, "after": after, "most": PAGE}
+            ):
+                found |= {AppId(text(app)): load(text(seen), AppSnapshot) for app, seen in page}
+                after = text(page[-1][0])
+        return found
+
     def events(self, run_id: str, *, kind: str | None = None) -> Iterator[EventRecord]:
-        run = self.find(run_id)[0]
+        return self.events_of(self.find(run_id)[0], kind)
+
+    def events_of(self, run: int, kind: str | None) -> Iterator[EventRecord]:
         return (event_of(row) for row in self.event_rows(run, kind))
 
     def counts(self, run_id: str) -> TargetCounts:
@@ -107,8 +160,8 @@ class SqliteArchive:
         return Verification(ok=True, events=replay.tip.seq, problem=None)
 
     def projection(self, run: int) -> Iterator[tuple[int, str, Projected]]:
-        for job, position, app, tags, status, settled in self.target_rows("projection_page", run):
-            yield integer(job), text(app), Projected(position, tags, status, settled)
+        for job, position, app, *rest in self.target_rows("projection_page", run):
+            yield integer(job), text(app), Projected(position, *rest)
 
     def target_rows(self, query: str, run: int) -> Iterator[Row]:
         """Yield the rows of a query that pages by job and position."""
@@ -121,71 +174,9 @@ class SqliteArchive:
 
     def event_rows(self, run: int, kind: str | None) -> Iterator[Row]:
         after = BEFORE_ALL
+        query = "events_page" if kind is None or kind in OFTEN else "seldom_events_page"
         while page := self.database.read(
-            "events_page", {"run": run, "after": after, "kind": kind, "most": PAGE}
+            query, {"run": run, "after": after, "kind": kind, "most": PAGE}
         ):
             yield from page
             after = integer(page[-1][0])
-
-
-def run_of(row: Row) -> RunRecord:
-    (_, run_id, plan, org, digest, dry_run, created, updated, state, sessions) = row[:10]
-    stop, exit_code, events, head = row[10:]
-    try:
-        return RunRecord(
-            run_id=RunId(text(run_id)),
-            plan=text(plan),
-            org=text(org),
-            plan_digest=text(digest),
-            dry_run=bool(dry_run),
-            created_at=datetime.fromisoformat(text(created)),
-            updated_at=datetime.fromisoformat(text(updated)),
-            state=RunState(text(state)),
-            sessions=integer(sessions),
-            stop=None if stop is None else load(text(stop), StopRecord),
-            exit_code=None if exit_code is None else integer(exit_code),
-            events=integer(events),
-            head=bytes(head).hex() if isinstance(head, bytes) else "",
-        )
-    except ValueError as error:
-        raise StateError(f"the journal holds an unreadable run: {error}") from error
-
-
-def target_of(job: str, app: object, tags: object) -> Target:
-    if tags == "{}":
-        return Target(job=job, app=AppId(text(app)))
-    return Target(job=job, app=AppId(text(app)), tags=load(text(tags), dict[str, str]))
-
-
-def outcome_of(row: Row) -> Outcome:
-    """Return the outcome in the event that a target's row points to."""
-    kind, body = row[6], row[7]
-    if kind != EventKind.TARGET_SETTLED:
-        raise StateError(
-            f"the outcome of target {row[2]} is missing from the journal",
-            hint="okta-keys cannot trust this run any more; run the plan again with a new state",
-        )
-    return load(text(body), Outcome)
-
-
-def event_of(row: Row) -> EventRecord:
-    seq, at, kind, body, _ = row
-    return EventRecord(
-        seq=integer(seq),
-        at=from_json(at, datetime),
-        kind=text(kind),
-        body=from_json(parse(text(body)), dict[str, object]),
-    )
-
-
-def text(value: object) -> str:
-    """Return a column that the schema declares TEXT; SQLite would keep anything in it."""
-    if not isinstance(value, str):
-        raise StateError(f"the journal holds {value!r} where text should be")
-    return value
-
-
-def integer(value: object) -> int:
-    if not isinstance(value, int):
-        raise StateError(f"the journal holds {value!r} where a number should be")
-    return value

@@ -1,18 +1,31 @@
 """What the engine and the reports know of the store: its records, and two protocols.
 
 A run is written by one process at a time (`lock.RunLock`) through a `Journal`, and read by
-anyone, at any time, through an `Archive`.
+anyone, at any time, through an `Archive`. What people say to it (`PEOPLES_KINDS`) needs no lock.
 """
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Protocol
 
-from orchestrator.model import Certificate, KeyRef, Outcome, RunId, Status, StopCause, Target
+from orchestrator.model import (
+    Activation,
+    ActivationState,
+    AppId,
+    AppSnapshot,
+    Certificate,
+    KeyRef,
+    KeySpec,
+    Outcome,
+    RunId,
+    Status,
+    StopCause,
+    Target,
+)
 
 
 class RunState(StrEnum):
@@ -33,7 +46,16 @@ class EventKind(StrEnum):
     SESSION_STARTED = "session_started"
     SOURCE_READ = "source_read"
     TARGET_SETTLED = "target_settled"
+    WAVES_ASSIGNED = "waves_assigned"
+    TARGETS_ACKNOWLEDGED = "targets_acknowledged"
+    ACTIVATION_NOTED = "activation_noted"
     SESSION_ENDED = "session_ended"
+
+
+WAVE_APPROVED = "wave_approved"  # a note: a person lets a wave begin
+
+# What people add to a run's history from a process of their own, also while the run is executed.
+PEOPLES_KINDS = frozenset({EventKind.TARGETS_ACKNOWLEDGED.value, WAVE_APPROVED})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +76,7 @@ class NewRun:
     org: str
     plan_digest: str  # SHA-256 of the plan file
     dry_run: bool
+    plan_file: str = ""  # its absolute path, for commands that are only given the run
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,7 +104,8 @@ class JobRecord:
 
     position: int  # in the plan, from 0
     name: str  # unique in the plan
-    key: KeyRef
+    key: KeyRef  # its kid is NEW_KID until the key is made, or looked up
+    wanted: KeySpec = field(default=KeySpec())
     certificate: Certificate | None = None
     problem: str | None = None  # why the source cannot be used
     dropped: Mapping[str, int]  # targets of the plan that were never meant: duplicates and so on
@@ -105,6 +129,33 @@ class EventRecord:
     at: datetime
     kind: str
     body: Mapping[str, object]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetRecord:
+    """A target of a run with all that is known of it."""
+
+    job: int  # position
+    target: Target
+    outcome: Outcome | None = None
+    wave: int | None = None  # from 1; None: it is not to be activated
+    is_acknowledged: bool = False
+    activation: Activation | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveCounts:
+    """How the targets of one wave of a job stand, by their outcome and activation."""
+
+    wave: int
+    targets: int
+    pending: int  # without an outcome, or not staged for now (failed or skipped)
+    failed: int  # of the pending: those that have been tried and failed, or were skipped
+    unacknowledged: int  # staged, not active yet, and nobody has said that they are ready
+    activations: Mapping[ActivationState | None, int]  # of the staged ones; None: not begun
+    unretryable: int  # of the FAILED activations: those that another attempt cannot mend
+    staged_at: datetime | None  # when the last of them was staged
+    ended_at: datetime | None  # when an activation of the wave was last recorded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,9 +205,39 @@ class Journal(Protocol):
         ...
 
     async def note_source(
-        self, job: int, certificate: Certificate | None, problem: str | None
+        self,
+        job: int,
+        certificate: Certificate | None,
+        problem: str | None,
+        *,
+        key: KeyRef | None = None,
     ) -> None:
-        """Record what the reading of a job's source key came to. `job` is its position."""
+        """Record what the reading of a job's source key came to. `job` is its position.
+
+        `key` replaces the job's key: it was made, or looked up.
+        """
+        ...
+
+    async def note_activation(self, activation: Activation) -> None:
+        """Record where a target's activation stands. A later record replaces an earlier one."""
+        ...
+
+    async def assign_waves(self, job: int, waves: Sequence[tuple[int, int]]) -> None:
+        """Put the job's targets into waves: pairs of a wave and how many targets it takes next.
+
+        The targets are taken in plan order; together the pairs must name them all, else it is a
+        StateError. Targets that are added later have no wave until this is called again.
+
+        Raises:
+            ValueError: a number in a pair is less than 1.
+        """
+        ...
+
+    async def acknowledge(self, targets: Sequence[tuple[int, AppId]], by: str) -> None:
+        """Record that targets, each with its job's position, are ready for the key.
+
+        The first such record of a target counts.
+        """
         ...
 
     async def note(self, kind: str, body: Mapping[str, object]) -> None:
@@ -176,6 +257,34 @@ class Journal(Protocol):
         with their number, and targets may be settled meanwhile. One that is settled out of turn
         may still be yielded.
         """
+        ...
+
+    def staged(self, job: int) -> AsyncIterator[Outcome]:
+        """Yield the outcomes of the job's targets that are staged, in plan order. See `pending`."""
+        ...
+
+    def activatable(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:
+        """Yield the staged targets of a wave that are not active yet, in plan order.
+
+        Those with an activation that is INTENDED or FAILED are among them; those that were
+        SKIPPED or ROLLED_BACK are not. Read in pages, as `pending`.
+        """
+        ...
+
+    def activated(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:
+        """Yield the targets of a wave that are ACTIVATED, so not confirmed; as `activatable`."""
+        ...
+
+    def waves(self, job: int) -> list[WaveCounts]:
+        """Return how the job's waves stand now, in order; what is durable counts."""
+        ...
+
+    def wave_sizes(self, job: int) -> dict[int | None, int]:
+        """Return how many of the job's targets each wave has; None: those that have no wave."""
+        ...
+
+    def notes(self, kind: str) -> Iterator[EventRecord]:
+        """Yield the run's events of a kind, in order; what is durable counts. See `note`."""
         ...
 
     async def end_session(
@@ -204,6 +313,10 @@ class Archive(Protocol):
 
     def run(self, run_id: str) -> RunRecord: ...
 
+    def plan_file(self, run_id: str) -> str:
+        """Return the path of the plan that the run was created from; empty when it is not known."""
+        ...
+
     def jobs(self, run_id: str) -> tuple[JobRecord, ...]:
         """Return the jobs in the order of the plan."""
         ...
@@ -212,8 +325,16 @@ class Archive(Protocol):
         """Yield the outcomes of the targets that have one, in plan order."""
         ...
 
-    def targets(self, run_id: str) -> Iterator[tuple[int, Target, Outcome | None]]:
-        """Yield every target in plan order: its job's position, itself, what became of it."""
+    def targets(self, run_id: str) -> Iterator[TargetRecord]:
+        """Yield every target in plan order, with all that is known of it."""
+        ...
+
+    def waves(self, run_id: str, job: int) -> list[WaveCounts]:
+        """Return how a job's waves stand, in order. A job without waves has none."""
+        ...
+
+    def snapshot(self, plan: str, org: str) -> dict[AppId, AppSnapshot]:
+        """Return what the last preview of a plan saw; empty where there was none."""
         ...
 
     def events(self, run_id: str, *, kind: str | None = None) -> Iterator[EventRecord]:

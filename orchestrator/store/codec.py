@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
+from datetime import UTC, datetime
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -36,6 +37,20 @@ def dump(record: object) -> str:
     except UnicodeEncodeError:  # a lone surrogate, which only ASCII can hold
         return canonical(to_json(record))
     return text.decode() if text.isascii() else canonical(to_json(record))
+
+
+def is_storable(text: str) -> bool:
+    """Say whether SQLite takes a text; lone surrogates, as of odd arguments, it does not."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def moment(at: datetime | None) -> str | None:
+    """Return an aware time as text that sorts as time does: UTC, always with microseconds."""
+    return None if at is None else at.astimezone(UTC).isoformat(timespec="microseconds")
 
 
 def from_json(value: object, kind: type[T]) -> T:

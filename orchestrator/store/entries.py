@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import sqlite3
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import NamedTuple, TypeVar
 
-from orchestrator.errors import StateError
-from orchestrator.model import AppId, Certificate, Outcome
+from orchestrator.model import Activation, AppId, Certificate, KeyRef, Outcome
 from orchestrator.store.base import (
     EventKind,
     JobRecord,
@@ -16,11 +16,11 @@ from orchestrator.store.base import (
     Session,
     StopRecord,
 )
-from orchestrator.store.chain import Tip
-from orchestrator.store.codec import dump
-from orchestrator.store.database import QUERIES
+from orchestrator.store.codec import dump, moment
 
-EVENTS_AT_ONCE = 100  # to a statement; more are held in memory for nothing
+CHUNK = 500  # targets to an event
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -64,6 +64,19 @@ class SourceRead:
     job: int
     certificate: Certificate | None = None
     problem: str | None = None
+    key: KeyRef | None = None  # replaces the job's, unless it is None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WavesAssigned:
+    job: int
+    waves: tuple[tuple[int, int], ...]  # a wave, and how many of the job's targets it takes next
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TargetsAcknowledged:
+    by: str
+    targets: tuple[tuple[int, AppId], ...]  # each with its job's position
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,14 +86,21 @@ class SessionEnded:
     exit_code: int
 
 
+class Change(NamedTuple):
+    """A query that makes the tables say what an event says."""
+
+    query: str
+    values: Mapping[str, object]  # besides run and seq
+    rows: int = 1  # that it must change
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """An event on its way into the history."""
 
     kind: str
     body: str  # canonical JSON
-    change: str | None = None  # the query that makes the tables say what the event says
-    values: Mapping[str, object] = field(default_factory=dict)  # for it, besides run and seq
+    changes: tuple[Change, ...] = ()
 
 
 def run_created(run: NewRun, jobs: Iterable[JobRecord]) -> Entry:
@@ -91,8 +111,7 @@ def plan_changed(plan_digest: str, jobs: Iterable[JobRecord]) -> Entry:
     return Entry(
         kind=EventKind.PLAN_CHANGED,
         body=dump(PlanChanged(plan_digest=plan_digest, jobs=tuple(jobs))),
-        change="change_plan",
-        values={"plan_digest": plan_digest},
+        changes=(Change("change_plan", {"plan_digest": plan_digest}),),
     )
 
 
@@ -107,77 +126,94 @@ def targets_removed(job: int, apps: tuple[AppId, ...]) -> Entry:
 
 def session_started(session: Session) -> Entry:
     body = dump(SessionStarted(session=session))
-    return Entry(kind=EventKind.SESSION_STARTED, body=body, change="start_session")
+    return Entry(kind=EventKind.SESSION_STARTED, body=body, changes=(Change("start_session", {}),))
 
 
-def source_read(job: JobRecord, certificate: Certificate | None, problem: str | None) -> Entry:
-    record = replace(job, certificate=certificate, problem=problem)
+def source_read(record: JobRecord, key: KeyRef | None) -> Entry:
+    """Return the event of a source that was read; `record` is its job as it is from now on."""
+    read = SourceRead(
+        job=record.position, certificate=record.certificate, problem=record.problem, key=key
+    )
+    values = {"job": record.position, "record": dump(record)}
     return Entry(
-        kind=EventKind.SOURCE_READ,
-        body=dump(SourceRead(job=job.position, certificate=certificate, problem=problem)),
-        change="note_source",
-        values={"job": job.position, "record": dump(record)},
+        kind=EventKind.SOURCE_READ, body=dump(read), changes=(Change("note_source", values),)
     )
 
 
 def target_settled(job: int, outcome: Outcome) -> Entry:
+    values = {
+        "job": job,
+        "app": outcome.target.app,
+        "status": outcome.status.value,
+        "staged_at": staged_at(outcome),
+    }
     return Entry(
         kind=EventKind.TARGET_SETTLED,
         body=dump(outcome),
-        change="settle_target",
-        values={"job": job, "app": outcome.target.app, "status": outcome.status.value},
+        changes=(Change("settle_target", values),),
+    )
+
+
+def staged_at(outcome: Outcome) -> str | None:
+    """Return when the target was staged, as the tables have it; None when it is not."""
+    return moment(outcome.settled_at) if outcome.status.is_staged else None
+
+
+def waves_assigned(job: int, waves: Sequence[tuple[int, int]]) -> Entry:
+    """Return the event of waves, as pairs of a wave and how many targets it takes next."""
+    changes = [Change("clear_waves", {"job": job}, rows=sum(number for _, number in waves))]
+    before = None
+    for wave, number in waves:
+        values = {"job": job, "wave": wave, "before": before, "number": number}
+        changes.append(Change("assign_wave", values, rows=number))
+        before = wave
+    return Entry(
+        kind=EventKind.WAVES_ASSIGNED,
+        body=dump(WavesAssigned(job=job, waves=tuple(waves))),
+        changes=tuple(changes),
+    )
+
+
+def targets_acknowledged(targets: Iterable[tuple[int, AppId]], by: str) -> Iterator[Entry]:
+    """Yield the events of targets that are ready, a chunk of them in each."""
+    for chunk in chunks(targets):
+        yield Entry(
+            kind=EventKind.TARGETS_ACKNOWLEDGED,
+            body=dump(TargetsAcknowledged(by=by, targets=chunk)),
+            changes=tuple(Change("acknowledge", {"job": job, "app": app}) for job, app in chunk),
+        )
+
+
+def activation_noted(job: int, activation: Activation) -> Entry:
+    values = {
+        "job": job,
+        "app": activation.target.app,
+        "state": activation.state.value,
+        "activation_at": moment(activation.at),
+        "retryable": activation.retryable,
+    }
+    return Entry(
+        kind=EventKind.ACTIVATION_NOTED,
+        body=dump(activation),
+        changes=(Change("note_activation", values),),
     )
 
 
 def session_ended(state: RunState, stop: StopRecord | None, exit_code: int) -> Entry:
+    values = {
+        "state": state.value,
+        "stop": None if stop is None else dump(stop),
+        "exit_code": int(exit_code),
+    }
     return Entry(
         kind=EventKind.SESSION_ENDED,
         body=dump(SessionEnded(state=state, stop=stop, exit_code=exit_code)),
-        change="end_session",
-        values={
-            "state": state.value,
-            "stop": None if stop is None else dump(stop),
-            "exit_code": int(exit_code),
-        },
+        changes=(Change("end_session", values),),
     )
 
 
-def append(
-    connection: sqlite3.Connection, run: int, tip: Tip, entries: Iterable[Entry], at: str
-) -> Tip:
-    """Write events and what they change, within the caller's transaction; return the new tip.
-
-    Raises:
-        StateError: an event is about nothing that the run has, or somebody else has written to
-            the run since `tip`.
-    """
-    require_tip(connection, run, tip)
-    before, events = tip, []
-    for entry in entries:
-        tip = tip.extend(at=at, kind=entry.kind, body=entry.body)
-        events.append((run, tip.seq, at, entry.kind, entry.body, tip.digest))
-        if entry.change is not None:
-            values = {**entry.values, "run": run, "seq": tip.seq}
-            if connection.execute(QUERIES[entry.change], values).rowcount != 1:
-                raise StateError(f"the run has nothing that {entry.kind} could be about")
-        if len(events) == EVENTS_AT_ONCE:
-            connection.executemany(QUERIES["insert_event"], events)
-            events.clear()
-    if tip != before:
-        connection.executemany(QUERIES["insert_event"], events)
-        connection.execute(QUERIES["advance_run"], (tip.seq, tip.digest, at, run))
-    return tip
-
-
-def require_tip(connection: sqlite3.Connection, run: int, tip: Tip) -> None:
-    """Keep out a second writer of the run, whatever the lock has missed.
-
-    Raises:
-        StateError: somebody else has written to the run since `tip`.
-    """
-    found = connection.execute(QUERIES["select_tip"], (run,)).fetchone()
-    if found != (tip.seq, tip.digest):
-        raise StateError(
-            "another process has written to this run",
-            hint="only one may execute a run; see which there are: ps -ef | grep okta-keys",
-        )
+def chunks(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
+    """Yield the items in tuples that one event can hold."""
+    rest = iter(items)
+    while chunk := tuple(islice(rest, CHUNK)):
+        yield chunk

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from functools import partial
+from typing import TypeVar
 
 import anyio
 from anyio.abc import TaskStatus
@@ -11,10 +13,19 @@ from anyio.to_thread import run_sync
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StateError
-from orchestrator.model import Certificate, Outcome, Target
-from orchestrator.store import entries
-from orchestrator.store.archive import SqliteArchive
-from orchestrator.store.base import EventKind, JobRecord, RunRecord, RunState, StopRecord
+from orchestrator.model import Activation, AppId, Certificate, KeyRef, Outcome, Target
+from orchestrator.store import entries, history
+from orchestrator.store.archive import ACTIVATABLE, ACTIVATED, SqliteArchive
+from orchestrator.store.base import (
+    EventKind,
+    EventRecord,
+    JobRecord,
+    RunRecord,
+    RunState,
+    StopRecord,
+    TargetRecord,
+    WaveCounts,
+)
 from orchestrator.store.chain import Tip, canonical
 from orchestrator.store.database import Database
 from orchestrator.store.entries import Entry
@@ -23,6 +34,8 @@ from orchestrator.store.entries import Entry
 # where it goes faster a commit costs more than all that is in it.
 GATHERING_SECONDS = 0.005
 OWN_KINDS = frozenset(kind.value for kind in EventKind)
+
+T = TypeVar("T")
 
 
 @dataclass(slots=True)
@@ -65,14 +78,32 @@ class SqliteJournal:
         await self.write(entries.target_settled(self.positions[outcome.target.job], outcome))
 
     async def note_source(
-        self, job: int, certificate: Certificate | None, problem: str | None
+        self,
+        job: int,
+        certificate: Certificate | None,
+        problem: str | None,
+        *,
+        key: KeyRef | None = None,
     ) -> None:
-        await self.write(entries.source_read(self.jobs[job], certificate, problem))
+        known = self.jobs[job]
+        record = replace(known, certificate=certificate, problem=problem, key=key or known.key)
+        self.jobs[job] = record
+        await self.write(entries.source_read(record, key))
+
+    async def note_activation(self, activation: Activation) -> None:
+        job = self.positions[activation.target.job]
+        await self.write(entries.activation_noted(job, activation))
+
+    async def assign_waves(self, job: int, waves: Sequence[tuple[int, int]]) -> None:
+        if any(number < 1 for pair in waves for number in pair):
+            raise ValueError(f"no waves, and no numbers of targets: {waves}")
+        await self.write(entries.waves_assigned(job, waves))
+
+    async def acknowledge(self, targets: Sequence[tuple[int, AppId]], by: str) -> None:
+        await self.write(*entries.targets_acknowledged(targets, by))
 
     async def note(self, kind: str, body: Mapping[str, object]) -> None:
-        if kind in OWN_KINDS:
-            raise ValueError(f"{kind} events are written by the store alone")
-        await self.write(Entry(kind=str(kind), body=canonical(body)))
+        await self.write(noted(kind, body))
 
     async def end_session(
         self, state: RunState, *, stop: StopRecord | None, exit_code: int
@@ -80,27 +111,56 @@ class SqliteJournal:
         await self.write(entries.session_ended(state, stop, exit_code))
         self.record = replace(self.record, state=state, stop=stop, exit_code=int(exit_code))
 
-    async def pending(self, job: int) -> AsyncIterator[Target]:
-        name, after = self.jobs[job].name, -1
-        while page := await run_sync(
-            self.archive.pending_page, self.run, job, name, after, limiter=self.thread
-        ):
-            for _, target in page:
-                yield target
+    def pending(self, job: int) -> AsyncIterator[Target]:
+        name = self.jobs[job].name
+        return self.in_pages(partial(self.archive.pending_page, self.run, job, name))
+
+    def staged(self, job: int) -> AsyncIterator[Outcome]:
+        return self.in_pages(partial(self.archive.staged_page, self.run, job))
+
+    def activatable(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:
+        return self.in_wave(job, wave, ACTIVATABLE)
+
+    def activated(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:
+        return self.in_wave(job, wave, ACTIVATED)
+
+    def in_wave(
+        self, job: int, wave: int, states: Mapping[str, object]
+    ) -> AsyncIterator[TargetRecord]:
+        name = self.jobs[job].name
+        return self.in_pages(partial(self.archive.wave_page, self.run, job, name, wave, states))
+
+    async def in_pages(self, read: Callable[[int], list[tuple[int, T]]]) -> AsyncIterator[T]:
+        """Yield what `read` returns, page after page; it is given the last position seen."""
+        after = -1
+        while page := await run_sync(read, after, limiter=self.thread):
+            for _, item in page:
+                yield item
             after = page[-1][0]
 
-    async def write(self, entry: Entry) -> None:
-        """Hand an entry to the flusher and wait until it is durable.
+    def waves(self, job: int) -> list[WaveCounts]:
+        return self.archive.waves_of(self.run, job)
 
-        The entry is in the batch before the first await, so a cancelled caller does not take it
+    def wave_sizes(self, job: int) -> dict[int | None, int]:
+        return self.archive.wave_sizes(self.run, job)
+
+    def notes(self, kind: str) -> Iterator[EventRecord]:
+        return self.archive.events_of(self.run, kind)
+
+    async def write(self, *gathered: Entry) -> None:
+        """Hand entries to the flusher and wait until they are durable, in one commit.
+
+        They are in the batch before the first await, so a cancelled caller does not take them
         back.
 
         Raises:
-            StateError: it is not durable, and the journal will take no more.
+            StateError: they are not durable, and the journal will take no more.
         """
+        if not gathered:
+            return
         if self.failure is None and not self.closing:
             batch = self.batch
-            batch.entries.append(entry)
+            batch.entries.extend(gathered)
             self.gathered.set()
             await batch.done.wait()
             if batch.is_durable:
@@ -152,4 +212,15 @@ class SqliteJournal:
 
     def append(self, batch: list[Entry], at: str) -> Tip:
         with self.database.transaction() as connection:
-            return entries.append(connection, self.run, self.tip, batch, at)
+            return history.append(connection, self.run, self.tip, batch, at)
+
+
+def noted(kind: str, body: Mapping[str, object]) -> Entry:
+    """Return an event that the store does not write by itself.
+
+    Raises:
+        ValueError: it does, or `body` is not JSON.
+    """
+    if kind in OWN_KINDS:
+        raise ValueError(f"{kind} events are written by the store alone")
+    return Entry(kind=str(kind), body=canonical(body))

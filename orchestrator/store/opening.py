@@ -12,7 +12,10 @@ from pathlib import Path
 from filelock import FileLock
 
 from orchestrator.errors import StateError, StateUnusable
+from orchestrator.model import Outcome
+from orchestrator.store.codec import load
 from orchestrator.store.database import Database, sql_text
+from orchestrator.store.entries import staged_at
 from orchestrator.store.failures import DAMAGED, MOVE_AWAY, told_as
 
 APPLICATION_ID = 0x4F4B5931  # "OKY1" in the file's header: not some other program's database
@@ -130,12 +133,24 @@ def check_content(database: Database, path: Path) -> None:
 def migrate(database: Database) -> None:
     """Bring the schema up to date: all missing steps, or none of them."""
     with database.transaction() as connection:
+        connection.create_function("staged_at", 1, staged_at_of)
         version = pragma(database, "user_version")
         for number, script in migrations():
             if number > version:
                 for statement in statements(script):
                     connection.execute(statement)
                 connection.execute(f"PRAGMA user_version = {number}")
+
+
+def staged_at_of(body: object) -> str | None:
+    """Return when the outcome in an event's body was staged; for 0002.
+
+    Where the body cannot be read there is none: that is for `verify` to tell, with its place.
+    """
+    try:
+        return staged_at(load(str(body), Outcome))
+    except StateError:
+        return None
 
 
 def migrations() -> list[tuple[int, str]]:

@@ -8,18 +8,21 @@ from datetime import datetime
 from typing import NamedTuple
 
 from orchestrator.errors import StateError
-from orchestrator.model import Outcome, RunId
+from orchestrator.model import Activation, Outcome, RunId, Target
 from orchestrator.store.base import EventKind, JobRecord, RunRecord, RunState, StopRecord
 from orchestrator.store.chain import genesis
-from orchestrator.store.codec import dump, from_json, load
+from orchestrator.store.codec import dump, from_json, load, moment
 from orchestrator.store.entries import (
     PlanChanged,
     RunCreated,
     SessionEnded,
     SessionStarted,
     SourceRead,
+    TargetsAcknowledged,
     TargetsAdded,
     TargetsRemoved,
+    WavesAssigned,
+    staged_at,
 )
 
 
@@ -28,8 +31,15 @@ class Projected(NamedTuple):
 
     position: object
     tags: object  # JSON text
-    status: object
-    settled: object  # seq of the event with its outcome
+    status: object = None
+    settled: object = None  # seq of the event with its outcome
+    staged_at: object = None
+    wave: object = None
+    acknowledged: object = None  # seq of the first event that says so
+    activation: object = None  # its state
+    activation_seq: object = None
+    activation_at: object = None
+    activation_retryable: object = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,23 +87,13 @@ class Replay:
     def apply(self, seq: int, kind: str, body: str) -> None:
         match kind:
             case EventKind.RUN_CREATED:
-                self.created = load(body, RunCreated)
-                self.jobs = {job.position: job for job in self.created.jobs}
-                self.positions = {job.name: job.position for job in self.created.jobs}
-                self.targets = {job: {} for job in self.jobs}
+                self.create(load(body, RunCreated))
             case EventKind.PLAN_CHANGED:
                 self.change_plan(load(body, PlanChanged))
             case EventKind.TARGETS_ADDED:
-                added = load(body, TargetsAdded)
-                for target in added.targets:
-                    tags = dump(target.tags)
-                    self.job_targets(added.job)[target.app] = Projected(
-                        target.position, tags, None, None
-                    )
+                self.add_targets(load(body, TargetsAdded))
             case EventKind.TARGETS_REMOVED:
-                removed = load(body, TargetsRemoved)
-                for app in removed.apps:
-                    self.job_targets(removed.job).pop(app, None)
+                self.remove_targets(load(body, TargetsRemoved))
             case EventKind.SESSION_STARTED:
                 load(body, SessionStarted)
                 self.standing = Standing(sessions=self.standing.sessions + 1)
@@ -101,11 +101,20 @@ class Replay:
                 self.note_source(load(body, SourceRead))
             case EventKind.TARGET_SETTLED:
                 self.settle(seq, load(body, Outcome))
+            case EventKind.WAVES_ASSIGNED:
+                self.assign_waves(seq, load(body, WavesAssigned))
+            case EventKind.TARGETS_ACKNOWLEDGED:
+                self.acknowledge(seq, load(body, TargetsAcknowledged))
+            case EventKind.ACTIVATION_NOTED:
+                self.note_activation(seq, load(body, Activation))
             case EventKind.SESSION_ENDED:
-                ended = load(body, SessionEnded)
-                self.standing = replace(
-                    self.standing, state=ended.state, stop=ended.stop, exit_code=ended.exit_code
-                )
+                self.end_session(load(body, SessionEnded))
+
+    def create(self, created: RunCreated) -> None:
+        self.created = created
+        self.jobs = {job.position: job for job in created.jobs}
+        self.positions = {job.name: job.position for job in created.jobs}
+        self.targets = {job: {} for job in self.jobs}
 
     def change_plan(self, changed: PlanChanged) -> None:
         if self.created is None:
@@ -118,22 +127,80 @@ class Replay:
             self.targets[job.position] = {}
 
     def job_targets(self, job: int) -> dict[str, Projected]:
+        """Return the targets of a job: in the order of their positions, as they were added."""
         if job not in self.targets:
             raise StateError(f"an event speaks of job {job}, which the run does not have")
         return self.targets[job]
 
+    def add_targets(self, added: TargetsAdded) -> None:
+        targets = self.job_targets(added.job)
+        for target in added.targets:
+            targets[target.app] = Projected(target.position, dump(target.tags))
+
+    def remove_targets(self, removed: TargetsRemoved) -> None:
+        targets = self.job_targets(removed.job)
+        for app in removed.apps:
+            targets.pop(app, None)
+
+    def change_target(self, seq: int, job: int, app: str, **columns: object) -> None:
+        targets = self.job_targets(job)
+        if app not in targets:
+            raise StateError(f"event {seq} is about a target that the run does not have")
+        targets[app] = targets[app]._replace(**columns)
+
+    def position_of(self, target: Target) -> int:
+        return self.positions.get(target.job, -1)
+
     def note_source(self, source: SourceRead) -> None:
         self.job_targets(source.job)
+        job = self.jobs[source.job]
         self.jobs[source.job] = replace(
-            self.jobs[source.job], certificate=source.certificate, problem=source.problem
+            job,
+            certificate=source.certificate,
+            problem=source.problem,
+            key=source.key or job.key,
         )
 
     def settle(self, seq: int, outcome: Outcome) -> None:
-        targets = self.job_targets(self.positions.get(outcome.target.job, -1))
-        if outcome.target.app not in targets:
-            raise StateError(f"event {seq} settles a target that the run does not have")
-        targets[outcome.target.app] = targets[outcome.target.app]._replace(
-            status=outcome.status.value, settled=seq
+        self.change_target(
+            seq,
+            self.position_of(outcome.target),
+            outcome.target.app,
+            status=outcome.status.value,
+            settled=seq,
+            staged_at=staged_at(outcome),
+        )
+
+    def assign_waves(self, seq: int, assigned: WavesAssigned) -> None:
+        targets = self.job_targets(assigned.job)
+        waves = [wave for wave, number in assigned.waves for _ in range(number)]
+        if len(waves) != len(targets):
+            raise StateError(
+                f"event {seq} puts {len(waves)} targets into waves, but the job has {len(targets)}"
+            )
+        for app, wave in zip(targets, waves, strict=True):
+            targets[app] = targets[app]._replace(wave=wave)
+
+    def acknowledge(self, seq: int, acknowledged: TargetsAcknowledged) -> None:
+        for job, app in acknowledged.targets:
+            known = self.job_targets(job).get(app)
+            if known is None or known.acknowledged is None:
+                self.change_target(seq, job, app, acknowledged=seq)
+
+    def note_activation(self, seq: int, activation: Activation) -> None:
+        self.change_target(
+            seq,
+            self.position_of(activation.target),
+            activation.target.app,
+            activation=activation.state.value,
+            activation_seq=seq,
+            activation_at=moment(activation.at),
+            activation_retryable=activation.retryable,
+        )
+
+    def end_session(self, ended: SessionEnded) -> None:
+        self.standing = replace(
+            self.standing, state=ended.state, stop=ended.stop, exit_code=ended.exit_code
         )
 
     def check_run(self, record: RunRecord, jobs: Sequence[JobRecord]) -> None:

@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
-from itertools import chain, groupby, islice
-from operator import itemgetter
+from itertools import chain
 from pathlib import Path
-from sqlite3 import Connection
 from types import TracebackType
-from typing import Self, TypeVar
+from typing import Self
 
 import anyio
 
 from orchestrator.clock import Clock
 from orchestrator.errors import StateUnusable
-from orchestrator.model import AppId, RunId, Target
-from orchestrator.store import entries
+from orchestrator.model import AppId, AppSnapshot, RunId, Target
+from orchestrator.store import entries, history
 from orchestrator.store.archive import SqliteArchive
-from orchestrator.store.base import Archive, JobRecord, Journal, NewRun, RunRecord, Session
+from orchestrator.store.base import (
+    PEOPLES_KINDS,
+    Archive,
+    JobRecord,
+    Journal,
+    NewRun,
+    RunRecord,
+    Session,
+)
 from orchestrator.store.chain import Tip, genesis
 from orchestrator.store.codec import dump
 from orchestrator.store.database import MEMORY, QUERIES, Database
-from orchestrator.store.entries import AddedTarget, Entry
-from orchestrator.store.journal import SqliteJournal
+from orchestrator.store.journal import SqliteJournal, noted
 from orchestrator.store.opening import migrate, open_file
+from orchestrator.store.rows import (
+    insert_jobs,
+    insert_run,
+    insert_targets,
+    remove_targets,
+    unacknowledged,
+)
 
 FILE_NAME = "runs.sqlite3"  # in the state folder
-CHUNK = 500  # targets to an event
-
-T = TypeVar("T")
 
 
 class Store:
@@ -96,19 +105,18 @@ class Store:
         with self.writer.transaction() as connection:
             number = insert_run(connection, run, start, at)
             insert_jobs(connection, number, jobs)
-            history = chain(
+            added = chain(
                 [entries.run_created(run, jobs)],
                 insert_targets(connection, number, targets, {}),
                 [entries.session_started(session)],
             )
-            entries.append(connection, number, start, history, at)
+            history.append(connection, number, start, added, at)
 
     def begin_session(self, run_id: RunId, session: Session) -> None:
         """Take up a run again."""
         with self.writer.transaction() as connection:
             number, tip = self.end_of(run_id)
-            history = [entries.session_started(session)]
-            entries.append(connection, number, tip, history, self.now())
+            history.append(connection, number, tip, [entries.session_started(session)], self.now())
 
     def change_plan(
         self,
@@ -122,19 +130,58 @@ class Store:
         """Bring a run up to date with its plan, all or nothing.
 
         New jobs come behind the others, new targets at the end of their job. Removed targets,
-        each with its job's position, go unless they hold the key.
+        each with its job's position, go unless they hold the key, or their activation was begun.
         """
         with self.writer.transaction() as connection:
             number, tip = self.end_of(run_id)
             insert_jobs(connection, number, jobs)
             last = connection.execute(QUERIES["last_positions"], (number,))
             following = {job: position + 1 for job, position in last}
-            history = chain(
+            changes = chain(
                 [entries.plan_changed(plan_digest, jobs)],
                 insert_targets(connection, number, targets, following),
                 remove_targets(connection, number, removed),
             )
-            entries.append(connection, number, tip, history, self.now())
+            history.append(connection, number, tip, changes, self.now())
+
+    def acknowledge(self, run_id: RunId, targets: Iterable[tuple[int, AppId]], by: str) -> int:
+        """Record that people are ready for targets, each with its job's position, to be activated.
+
+        Needs no lock, also while the run is executed. All or nothing; those that are acknowledged
+        already are passed over. Return how many were not.
+
+        Raises:
+            UsageError: the run does not have all of them.
+        """
+        with self.writer.transaction() as connection:
+            number, tip = self.end_of(run_id)
+            left = unacknowledged(connection, number, run_id, targets)
+            ready = entries.targets_acknowledged(left, by)
+            history.append(connection, number, tip, ready, self.now())
+        return len(left)
+
+    def note(self, run_id: RunId, kind: str, body: Mapping[str, object]) -> None:
+        """Record what people say to a run. Needs no lock, also while the run is executed.
+
+        Raises:
+            ValueError: `kind` is not one of `PEOPLES_KINDS`, so that whoever executes the run
+                would not stand it; or `body` is not JSON.
+        """
+        if kind not in PEOPLES_KINDS:
+            raise ValueError(f"{kind} is not for people to note")
+        with self.writer.transaction() as connection:
+            number, tip = self.end_of(run_id)
+            history.append(connection, number, tip, [noted(kind, body)], self.now())
+
+    def save_snapshot(self, plan: str, org: str, rows: Iterable[AppSnapshot]) -> None:
+        """Keep what a preview saw in place of what an earlier one of that plan and org did.
+
+        All or nothing, also when `rows`, which is read once, raises.
+        """
+        values = ((plan, org, row.app, dump(row)) for row in rows)
+        with self.writer.transaction() as connection:
+            connection.execute(QUERIES["delete_snapshot"], (plan, org))
+            connection.executemany(QUERIES["insert_snapshot"], values)
 
     def prune(self, *, older_than: datetime, keep: Callable[[RunRecord], bool]) -> list[RunId]:
         """Forget runs whose last event is older, unless `keep` says otherwise; return their ids.
@@ -183,64 +230,3 @@ class Store:
 
     def now(self) -> str:
         return self.clock.wall().isoformat()
-
-
-def insert_run(connection: Connection, run: NewRun, start: Tip, at: str) -> int:
-    values = {
-        "run_id": run.run_id,
-        "plan": run.plan,
-        "org": run.org,
-        "plan_digest": run.plan_digest,
-        "dry_run": run.dry_run,
-        "at": at,
-        "head": start.digest,
-    }
-    return connection.execute(QUERIES["insert_run"], values).lastrowid or 0
-
-
-def insert_jobs(connection: Connection, run: int, jobs: Iterable[JobRecord]) -> None:
-    for job in jobs:
-        values = {"run": run, "position": job.position, "name": job.name, "record": dump(job)}
-        connection.execute(QUERIES["insert_job"], values)
-
-
-def insert_targets(
-    connection: Connection,
-    run: int,
-    targets: Iterable[tuple[int, Target]],
-    following: dict[int, int],
-) -> Iterator[Entry]:
-    """Insert targets chunk by chunk, and yield the event of each; `following` is the next position
-    of each job.
-    """
-    for chunk in chunks(targets):
-        for job, group in groupby(chunk, key=itemgetter(0)):
-            first = following.get(job, 0)
-            added = tuple(
-                AddedTarget(position=position, app=target.app, tags=target.tags)
-                for position, (_, target) in enumerate(group, first)
-            )
-            following[job] = first + len(added)
-            rows = [(run, job, item.position, item.app, dump(item.tags)) for item in added]
-            connection.executemany(QUERIES["insert_target"], rows)
-            yield entries.targets_added(job, added)
-
-
-def remove_targets(
-    connection: Connection, run: int, targets: Iterable[tuple[int, AppId]]
-) -> Iterator[Entry]:
-    """Remove targets, and yield the events of it."""
-    gone = (
-        (job, app)
-        for job, app in targets
-        if connection.execute(QUERIES["remove_target"], (run, job, app)).rowcount
-    )
-    for chunk in chunks(gone):
-        for job, group in groupby(chunk, key=itemgetter(0)):
-            yield entries.targets_removed(job, tuple(app for _, app in group))
-
-
-def chunks(items: Iterable[T]) -> Iterator[tuple[T, ...]]:
-    rest = iter(items)
-    while chunk := tuple(islice(rest, CHUNK)):
-        yield chunk

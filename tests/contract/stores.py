@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 from collections.abc import Iterator
 from datetime import UTC, datetime
@@ -9,6 +10,8 @@ from pathlib import Path
 
 from orchestrator.clock import SystemClock
 from orchestrator.model import (
+    Activation,
+    ActivationState,
     AppId,
     Certificate,
     Evidence,
@@ -21,7 +24,7 @@ from orchestrator.model import (
     Status,
     Target,
 )
-from orchestrator.store.base import Archive, JobRecord, NewRun, Session
+from orchestrator.store.base import Archive, JobRecord, NewRun, RunState, Session
 from orchestrator.store.sqlite import FILE_NAME, Store
 
 RUN = RunId("20261123T040800Z-00000a")
@@ -80,5 +83,60 @@ def outcome(of: Target, status: Status = Status.CLONED) -> Outcome:
     )
 
 
+def activation(
+    of: Target,
+    state: ActivationState = ActivationState.ACTIVATED,
+    *,
+    at: datetime | None = None,
+    retryable: bool = False,
+) -> Activation:
+    return Activation(
+        target=of,
+        kid=KEY.kid,
+        wave=1,
+        state=state,
+        detail=f"{state.value}, as a person would read it \ud800",
+        previous_kid=Kid("kid-0"),
+        reason=Reason.NO_ANSWER if state is ActivationState.FAILED else None,
+        retryable=retryable,
+        changes=("label",),
+        evidence=Evidence(http_status=200, attempts=2),
+        at=at or datetime.now(UTC),
+    )
+
+
 def settled_apps(archive: Archive, run_id: str = RUN) -> list[str]:
     return [found.target.app for found in archive.outcomes(run_id)]
+
+
+def assert_whole(archive: Archive, run_id: str = RUN) -> None:
+    assert archive.verify(run_id).problem is None
+    assert archive.verify(run_id).ok
+
+
+def written(numbers: range = range(6)) -> Store:
+    """Return a store with a run that has something of everything."""
+    store = Store.memory(clock=SystemClock())
+    create(store, 10)
+    asyncio.run(first_session(store, numbers))
+    store.begin_session(RUN, SESSION)
+    added = [(0, target(20)), (0, target(21))]
+    store.change_plan(RUN, plan_digest="changed", targets=added)
+    store.change_plan(RUN, plan_digest="again", removed=[(0, target(21).app)])
+    store.acknowledge(RUN, [(0, target(number).app) for number in (0, 2, 7)], "ann")
+    for trigger in ("events_are_not_changed", "events_are_not_removed"):
+        store.writer.execute(f"DROP TRIGGER {trigger}")
+    return store
+
+
+async def first_session(store: Store, numbers: range) -> None:
+    async with store.journal(RUN) as journal:
+        await journal.note_source(0, CERTIFICATE, None)
+        for number in numbers:
+            status = Status.FAILED if number % 3 == 1 else Status.CLONED
+            await journal.settle(outcome(target(number), status))
+        await journal.assign_waves(0, [(1, 4), (2, 6)])
+        for number, state in ((0, ActivationState.VERIFIED), (2, ActivationState.FAILED)):
+            await journal.note_activation(activation(target(number), state))
+        await journal.note("intent", {"n": 1})
+        await journal.end_session(RunState.STOPPED, stop=None, exit_code=3)

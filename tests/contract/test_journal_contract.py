@@ -5,23 +5,22 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator
 from datetime import UTC, datetime, timedelta
-from pathlib import Path
 
 import anyio
 import pytest
 
 from orchestrator.errors import ExitCode, InputError, StateError, StateUnusable
 from orchestrator.model import AppId, RunId, Status, StopCause, Target
-from orchestrator.store.base import Archive, EventKind, RunState, StopRecord
+from orchestrator.store.base import Archive, EventKind, RunState, StopRecord, TargetRecord
 from orchestrator.store.sqlite import Store
 from tests.contract.stores import (
     CERTIFICATE,
     RUN,
     SESSION,
+    assert_whole,
     create,
     job,
     new_run,
-    open_store,
     outcome,
     settled_apps,
     target,
@@ -29,22 +28,6 @@ from tests.contract.stores import (
 )
 
 STOP = StopRecord(cause=StopCause.DEADLINE, detail="the deadline has passed \ud800", hint="again")
-
-
-@pytest.fixture(params=["file", "memory"])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
-    with open_store(request.param, tmp_path) as opened:
-        yield opened
-
-
-@pytest.fixture
-def archive(store: Store) -> Archive:
-    return store.archive
-
-
-def assert_whole(archive: Archive, run_id: str = RUN) -> None:
-    assert archive.verify(run_id).problem is None
-    assert archive.verify(run_id).ok
 
 
 def test_a_new_run_is_there_with_all_it_was_given(store: Store, archive: Archive) -> None:
@@ -55,8 +38,8 @@ def test_a_new_run_is_there_with_all_it_was_given(store: Store, archive: Archive
     assert run.dry_run is False
     assert archive.jobs(RUN) == (job(0), job(1))
     assert list(archive.targets(RUN)) == [
-        *((0, target(number, 0), None) for number in range(2)),
-        *((1, target(number, 1), None) for number in range(3)),
+        *(TargetRecord(job=0, target=target(number, 0)) for number in range(2)),
+        *(TargetRecord(job=1, target=target(number, 1)) for number in range(3)),
     ]
     counts = archive.counts(RUN)
     assert (counts.pending, counts.total) == (5, 5)
@@ -96,7 +79,8 @@ async def test_outcomes_come_back_as_they_went_in_and_in_plan_order(
             await journal.settle(each)
             assert each in list(archive.outcomes(RUN))
     assert list(archive.outcomes(RUN)) == [settled[1], settled[0]]
-    assert [found for _, _, found in archive.targets(RUN)] == [settled[1], None, None, settled[0]]
+    told = [found.outcome for found in archive.targets(RUN)]
+    assert told == [settled[1], None, None, settled[0]]
     counts = archive.counts(RUN)
     assert (counts.settled[Status.CLONED], counts.settled[Status.FAILED]) == (1, 1)
     assert (counts.pending, counts.total) == (2, 4)
@@ -237,6 +221,22 @@ async def test_notes_are_kept_and_given_back(store: Store, archive: Archive) -> 
     assert_whole(archive)
 
 
+async def test_notes_are_found_among_many_other_events(store: Store, archive: Archive) -> None:
+    create(store, 1100)
+    async with store.journal(RUN) as journal:
+        for number in range(3):
+            await journal.note("intent", {"number": number})
+            await journal.note(f"intent {number}", {})
+            await asyncio.gather(*(journal.settle(outcome(target(n))) for n in range(1100)))
+        assert [event.body["number"] for event in journal.notes("intent")] == [0, 1, 2]
+        assert list(journal.notes("intent")) == list(archive.events(RUN, kind="intent"))
+        assert list(journal.notes("nothing")) == []
+        assert len(list(journal.notes(EventKind.TARGET_SETTLED))) == 3300
+        kinds = {event.kind for event in archive.events(RUN)}
+        told = [event for kind in kinds for event in archive.events(RUN, kind=kind)]
+    assert sorted(told, key=lambda event: event.seq) == list(archive.events(RUN))
+
+
 @pytest.mark.parametrize(
     ("kind", "body"), [("target_settled", {}), ("intent", {"seconds": float("nan")})]
 )
@@ -305,7 +305,7 @@ async def test_a_changed_plan_adds_at_the_end_and_removes_what_is_not_staged(
     store.change_plan(RUN, plan_digest="third", jobs=[job(2)], targets=added)
     assert archive.run(RUN).plan_digest == "third"
     assert [each.name for each in archive.jobs(RUN)] == [job(number).name for number in range(3)]
-    assert [(position, each.app) for position, each, _ in archive.targets(RUN)] == [
+    assert [(each.job, each.target.app) for each in archive.targets(RUN)] == [
         (0, target(0).app),
         (0, target(1).app),
         (0, target(9).app),
@@ -328,7 +328,7 @@ def test_targets_of_a_job_that_the_run_does_not_have_are_refused(
     assert_whole(archive)
 
 
-@pytest.mark.parametrize("name", ["", "nothing", "a"])
+@pytest.mark.parametrize("name", ["", "nothing", "a", "\udcff"])
 def test_a_run_that_is_not_there_or_not_the_only_one(
     store: Store, archive: Archive, name: str
 ) -> None:
@@ -390,8 +390,8 @@ async def test_reading_goes_on_while_the_run_is_written(store: Store, archive: A
     async with store.journal(RUN) as journal:
         await asyncio.gather(*(journal.settle(outcome(target(n))) for n in range(1100)))
         rest = list(reading)
-    assert [each for _, each, _ in (first, *rest)] == [target(n) for n in range(1100)]
-    assert rest[-1][2] is not None  # a later page knows more
+    assert [each.target for each in (first, *rest)] == [target(n) for n in range(1100)]
+    assert rest[-1].outcome is not None  # a later page knows more
     assert_whole(archive)
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable
 from datetime import timedelta
@@ -12,15 +11,13 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from orchestrator.clock import SystemClock
 from orchestrator.errors import StateError
-from orchestrator.model import AppId, RunId, Status
-from orchestrator.store.base import RunState
+from orchestrator.model import RunId
 from orchestrator.store.chain import Tip, canonical, genesis
 from orchestrator.store.replay import Replay
 from orchestrator.store.sqlite import Store
 from tests.contract.records import TEXT
-from tests.contract.stores import CERTIFICATE, RUN, SESSION, create, outcome, target, targets
+from tests.contract.stores import RUN, written
 
 JSON = st.recursive(
     st.none() | st.booleans() | st.integers() | TEXT,
@@ -47,35 +44,10 @@ def test_each_run_has_its_own_beginning() -> None:
     assert genesis(RunId("a")) != genesis(RunId("b"))
 
 
-# A run, and everything that can be done to it behind the store's back.
-
-
-def written(numbers: range = range(6)) -> Store:
-    """Return a store with a run that has something of everything."""
-    store = Store.memory(clock=SystemClock())
-    create(store, 10)
-    asyncio.run(first_session(store, numbers))
-    store.begin_session(RUN, SESSION)
-    added = [(0, target(20)), (0, target(21))]
-    store.change_plan(RUN, plan_digest="changed", targets=added)
-    store.change_plan(RUN, plan_digest="again", removed=[(0, target(21).app)])
-    for trigger in ("events_are_not_changed", "events_are_not_removed"):
-        store.writer.execute(f"DROP TRIGGER {trigger}")
-    return store
-
-
-async def first_session(store: Store, numbers: range) -> None:
-    async with store.journal(RUN) as journal:
-        await journal.note_source(0, CERTIFICATE, None)
-        for number in numbers:
-            status = Status.FAILED if number % 3 == 1 else Status.CLONED
-            await journal.settle(outcome(target(number), status))
-        await journal.note("intent", {"n": 1})
-        await journal.end_session(RunState.STOPPED, stop=None, exit_code=3)
-
+# Everything that can be done to a run behind the store's back.
 
 Tamper = Callable[[Store, int, int, Random], object]
-EVENTS = 15  # of the run above, at least
+EVENTS = 19  # of the run that is written, at least
 
 
 def sql(statement: str) -> Tamper:
@@ -163,7 +135,28 @@ TAMPERINGS: dict[str, Tamper] = {
     "an order": sql("UPDATE targets SET position = 99 WHERE position = :a % 10"),
     "tags": sql('UPDATE targets SET tags = \'{"owner":"me"}\' WHERE position = :a % 10'),
     "a target removed": sql("DELETE FROM targets WHERE position = :a % 10"),
-    "a target added": sql("INSERT INTO targets VALUES (1, 0, -5, 'mine', '{}', NULL, NULL)"),
+    "a target added": sql(
+        "INSERT INTO targets (run, job, position, app, tags) VALUES (1, 0, -5, 'mine', '{}')"
+    ),
+    "a wave": sql("UPDATE targets SET wave = wave + 1 WHERE position = :a % 10"),
+    "a target out of its wave": sql("UPDATE targets SET wave = NULL WHERE position = :a % 10"),
+    "an acknowledgement": sql(
+        "UPDATE targets SET acknowledged = CASE WHEN acknowledged IS NULL THEN :a END"
+        " WHERE position = :a % 10"
+    ),
+    "an activation": sql(
+        "UPDATE targets SET activation = 'rolled_back', activation_seq = coalesce("
+        "activation_seq, :a) WHERE position = :a % 10"
+    ),
+    "an activation that never was": sql(
+        "UPDATE targets SET activation = NULL, activation_seq = NULL, activation_at = NULL,"
+        " activation_retryable = NULL WHERE position IN (0, 2)"
+    ),
+    "another's activation": sql(
+        "UPDATE targets SET activation_seq = (SELECT activation_seq FROM targets"
+        " WHERE position = 2) WHERE position = 0"
+    ),
+    "when it was staged": sql("UPDATE targets SET staged_at = '2020' WHERE position = :a % 10"),
     "a run's plan": sql("UPDATE runs SET plan = 'other'"),
     "a run's state": sql("UPDATE runs SET state = 'finished', exit_code = 0"),
     "a run's sessions": sql("UPDATE runs SET sessions = 1"),
@@ -200,73 +193,6 @@ def dump_of(store: Store) -> list[str]:
 def test_a_history_without_its_beginning_is_found() -> None:
     with pytest.raises(StateError, match="beginning"):
         Replay(RUN).expected_run()
-
-
-# Any sequence of what the store can do leaves the tables as the events say.
-
-APPS = st.integers(0, 7)
-STEPS = st.one_of(
-    st.tuples(st.just("settle"), APPS, st.sampled_from([Status.CLONED, Status.FAILED])),
-    st.tuples(st.just("resume")),
-    st.tuples(st.just("add"), st.integers(8, 11)),
-    st.tuples(st.just("remove"), st.integers(0, 11)),
-    st.tuples(st.just("note"), TEXT),
-    st.tuples(st.just("end"), st.sampled_from(RunState)),
-)
-
-
-@settings(max_examples=60, deadline=None)
-@given(st.lists(STEPS, max_size=14))
-def test_the_tables_always_say_what_the_events_say(steps: list[tuple[object, ...]]) -> None:
-    with Store.memory(clock=SystemClock()) as store:
-        create(store, 8)
-        expected: dict[str, Status | None] = {each.app: None for _, each in targets(8)}
-        for step in steps:
-            take(store, step, expected)
-        told = {
-            str(each.app): found.status if found else None
-            for _, each, found in store.archive.targets(RUN)
-        }
-        assert told == expected
-        assert list(told) == list(expected)  # in order of being added
-        assert store.archive.verify(RUN).problem is None
-
-
-def take(store: Store, step: tuple[object, ...], expected: dict[str, Status | None]) -> None:
-    """Do one step to the store and to the model of it."""
-    match step:
-        case ("settle", int(number), Status() as status) if target(number).app in expected:
-            expected[target(number).app] = status
-            asyncio.run(settle(store, number, status))
-        case ("resume",):
-            store.begin_session(RUN, SESSION)
-        case ("add", int(number)) if target(number).app not in expected:
-            store.change_plan(RUN, plan_digest=f"+{number}", targets=[(0, target(number))])
-            expected[target(number).app] = None
-        case ("remove", int(number)):
-            app = AppId(target(number).app)
-            store.change_plan(RUN, plan_digest=f"-{number}", removed=[(0, app)])
-            if app in expected and expected[app] in (None, Status.FAILED, Status.SKIPPED):
-                del expected[app]
-        case ("note", str(text)):
-            asyncio.run(note(store, text))
-        case ("end", RunState() as state):
-            asyncio.run(end(store, state))
-
-
-async def settle(store: Store, number: int, status: Status) -> None:
-    async with store.journal(RUN) as journal:
-        await journal.settle(outcome(target(number), status))
-
-
-async def note(store: Store, text: str) -> None:
-    async with store.journal(RUN) as journal:
-        await journal.note("note", {"text": text})
-
-
-async def end(store: Store, state: RunState) -> None:
-    async with store.journal(RUN) as journal:
-        await journal.end_session(state, stop=None, exit_code=0)
 
 
 def test_verification_tells_of_a_run_without_events() -> None:

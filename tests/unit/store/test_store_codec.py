@@ -3,21 +3,64 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime
+import sqlite3
+from contextlib import closing
+from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
 from hypothesis import given
+from hypothesis import strategies as st
 
 from orchestrator.errors import StateError
 from orchestrator.model import AppId, Certificate, KeyRef, Kid, Outcome
 from orchestrator.store.base import JobRecord
-from orchestrator.store.codec import dump, from_json, load, to_json
-from tests.contract.records import CERTIFICATES, OUTCOMES, TEXT, TIMES
+from orchestrator.store.codec import dump, from_json, is_storable, load, moment, to_json
+from tests.contract.records import (
+    ACTIVATIONS,
+    CERTIFICATES,
+    JOBS,
+    OUTCOMES,
+    SNAPSHOTS,
+    TEXT,
+    TIMES,
+)
+
+SOUND_TIMES = st.datetimes(
+    min_value=datetime(1970, 1, 1),  # noqa: DTZ001 - hypothesis adds the zone
+    timezones=st.sampled_from([UTC, timezone(timedelta(hours=-11)), timezone(timedelta(hours=9))]),
+    max_value=datetime(9000, 1, 1),  # noqa: DTZ001
+)
 
 
 @given(OUTCOMES)
 def test_an_outcome_survives(outcome: Outcome) -> None:
     assert load(dump(outcome), Outcome) == outcome
+
+
+@given(st.one_of(ACTIVATIONS, JOBS, SNAPSHOTS))
+def test_the_records_of_a_rollout_survive(record: object) -> None:
+    assert load(dump(record), type(record)) == record
+
+
+@given(st.lists(SOUND_TIMES, max_size=4))
+def test_moments_sort_as_their_times_do(times: list[datetime]) -> None:
+    told = sorted(text for time in times if (text := moment(time)))
+    assert [datetime.fromisoformat(text) for text in told] == sorted(times)
+    assert len({len(text) for text in told}) <= 1
+
+
+def test_no_time_is_no_moment() -> None:
+    assert moment(None) is None
+
+
+@given(TEXT)
+def test_what_sqlite_takes_is_known_before(text: str) -> None:
+    with closing(sqlite3.connect(":memory:")) as connection:
+        if is_storable(text):
+            assert connection.execute("SELECT ?", (text,)).fetchone() == (text,)
+        else:
+            with pytest.raises(UnicodeEncodeError):
+                connection.execute("SELECT ?", (text,))
 
 
 @given(CERTIFICATES)
