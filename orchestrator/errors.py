@@ -168,16 +168,37 @@ class Transient(CallError):
     """One attempt failed in a way that a further attempt may mend."""
 
     def __init__(
-        self, cause: str, *, lost: bool = False, limited: bool = False, wait: float | None = None
+        self,
+        cause: str,
+        *,
+        lost: bool = False,
+        answered: bool = False,
+        limited: bool = False,
+        wait: float | None = None,
+        request_id: str | None = None,
     ) -> None:
-        super().__init__(cause)
+        super().__init__(cause, request_id=request_id)
         self.lost = lost  # the call may have taken effect
+        self.answered = answered  # the org itself answered, so the call is over
         self.limited = limited  # a rate limit said so; the pacing knows when to go on
         self.wait = wait  # seconds the org asked for
 
 
 class NoAnswer(CallError):
-    """No usable answer came back, so whether the call took effect is not known."""
+    """No usable answer came back. Whether the call took effect is not known if it is `lost`."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        lost: bool = False,
+        answered: bool = True,
+        hint: str | None = None,
+        **context: object,
+    ) -> None:
+        super().__init__(message, hint=hint, **context)
+        self.lost = lost  # an attempt may have taken effect; if not, nothing has happened
+        self.answered = answered  # False: an attempt without an answer may still be under way
 
 
 class Refused(CallError):

@@ -6,37 +6,27 @@ Every attempt takes a new slot and a new proof. No `aiohttp` exception leaves th
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
+from io import BytesIO
 from random import Random
-from typing import Generic, TypeVar
+from typing import TypeVar
 
 import aiohttp
-from multidict import CIMultiDictProxy
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
 
 from orchestrator import __version__
 from orchestrator.clock import Clock
-from orchestrator.errors import CallError, NoAnswer, Refused, ScopeMissing, TokenRejected, Transient
+from orchestrator.errors import CallError, NoAnswer, Transient
 from orchestrator.events import CallRetried, Observer
 from orchestrator.halt import Halt
 from orchestrator.okta.auth import Authorizer
-from orchestrator.okta.pacer import Bucket, Pacer
-from orchestrator.okta.retry import RetryBudget, RetryPolicy, failure_of
-from orchestrator.okta.wire import (
-    CallTrace,
-    Meaning,
-    Refusal,
-    Reply,
-    challenge_scope,
-    decode,
-    meaning_of,
-    rate_headers,
-    refusal_of,
-    request_id_of,
-)
+from orchestrator.okta.call import Call, RawAnswer, conclude
+from orchestrator.okta.pacer import Bucket, Pacer, Slot
+from orchestrator.okta.retry import ONCE, RetryBudget, RetryPolicy, failure_of
+from orchestrator.okta.wire import CallTrace, Reply, epoch_second, rate_headers, request_id_of
 
 log = logging.getLogger(__name__)
 
@@ -53,29 +43,6 @@ class Timeouts:
     connect: float = 10.0
     read: float = 30.0  # silence between two pieces of an answer
     whole: float = 120.0  # an answer that drips for ever
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Call(Generic[T]):
-    """One call, before anyone has waited for it or signed it."""
-
-    method: str
-    template: str  # the path with placeholders: for logs and errors
-    path: str  # percent-encoded, with its query
-    bucket: Bucket
-    kind: type[T]  # what the body of a success is parsed into
-
-    def __str__(self) -> str:
-        return f"{self.method} {self.template}"
-
-
-@dataclass(frozen=True, slots=True)
-class RawAnswer:
-    """An answer as it came, size-capped and decompressed."""
-
-    status: int
-    headers: CIMultiDictProxy[str]
-    body: bytes
 
 
 @asynccontextmanager
@@ -125,21 +92,32 @@ class Transport:
         self.observer = observer
         self.policy = retry
 
-    async def send(self, call: Call[T], trace: CallTrace) -> Reply[T]:
+    def slot(self, bucket: Bucket, trace: CallTrace) -> AbstractAsyncContextManager[Slot]:
+        """Wait for a slot ahead of the call that is to use it; see `Pacer.slot`."""
+        return self.pacer.slot(bucket, trace)
+
+    async def send(self, call: Call[T], trace: CallTrace, slot: Slot | None = None) -> Reply[T]:
         """Return the org's final answer, and note in `trace` what it took.
 
+        A call that is not repeatable is never sent again after an attempt that may have taken
+        effect. In a held slot a call is sent once at most, without any wait: what it says may have
+        been overtaken by the time that a second attempt has a slot of its own.
+
         Raises:
-            NoAnswer: the attempts are used up.
+            NoAnswer: the attempts are used up; `lost` says whether one may have taken effect.
             Refused: the org redirects; redirects are never followed.
             AccessError: the org refuses our credential.
             Halted: the run stops while the call waits.
         """
         try:
-            return await self.attempt(call, trace)
+            return await self.attempt(call, trace, slot)
         except Transient as failure:
-            return await self.send_again(call, trace, failure)
+            policy = self.policy if slot is None else ONCE
+            return await self.send_again(call, trace, failure, policy)
 
-    async def send_again(self, call: Call[T], trace: CallTrace, first: Transient) -> Reply[T]:
+    async def send_again(
+        self, call: Call[T], trace: CallTrace, first: Transient, policy: RetryPolicy
+    ) -> Reply[T]:
         """Hand a call to tenacity after its first failure, which then counts as attempt 1.
 
         Entering tenacity for every call would cost about as much as the call itself.
@@ -156,7 +134,7 @@ class Transport:
                 await self.clock.sleep(seconds)
             trace.waited_seconds += seconds
 
-        budget = RetryBudget(self.policy, self.clock, self.random)
+        budget = RetryBudget(policy, self.clock, self.random, repeatable=call.repeatable)
         retrying = AsyncRetrying(
             retry=retry_if_exception_type(Transient),
             stop=budget.is_spent,
@@ -168,10 +146,13 @@ class Transport:
         try:
             return await retrying(next_attempt)
         except Transient as last:
+            attempts = budget.failures + budget.rate_refusals
             raise NoAnswer(
-                f"no usable answer after {trace.attempts} attempts: {last.message}",
+                f"no usable answer after {attempts} attempt{'s' * (attempts != 1)}: {last.message}",
+                lost=budget.lost,
+                answered=not budget.under_way,
                 call=call,
-                request_id=trace.request_ids[-1] if trace.request_ids else None,
+                request_id=last.context.get("request_id"),
             ) from last
 
     def tell_retry(self, call: Call[T], state: RetryCallState) -> None:
@@ -183,9 +164,12 @@ class Transport:
         )
         self.observer.notify(event)
 
-    async def attempt(self, call: Call[T], trace: CallTrace) -> Reply[T]:
+    async def attempt(self, call: Call[T], trace: CallTrace, slot: Slot | None = None) -> Reply[T]:
         """Send once, in a slot of its own."""
-        await self.pacer.acquire(call.bucket, trace)
+        if slot is None:
+            await self.pacer.acquire(call.bucket, trace)
+        else:
+            self.pacer.use(slot, call.bucket)
         sent = self.clock.monotonic()
         trace.attempts += 1
         try:
@@ -196,17 +180,26 @@ class Transport:
             trace.lost_answers += not known or (isinstance(failure, Transient) and failure.lost)
             self.pacer.lose(call.bucket)
             raise
-        rate = rate_headers(answer.headers)
-        self.pacer.learn(call.bucket, rate, answer.status, sent)
-        request_id = request_id_of(answer.headers)
-        if request_id:
-            trace.request_ids.append(request_id)
-        log.debug("%s -> %d, request id %s, %s", call, answer.status, request_id, rate)
+        self.learn(call, answer, sent, trace)
         try:
             return conclude(call, answer)
         except Transient as failure:
             trace.lost_answers += failure.lost
             raise
+
+    def learn(self, call: Call[T], answer: RawAnswer, sent: float, trace: CallTrace) -> None:
+        """Give the slot back, and keep what the headers say, whatever the answer is."""
+        rate = rate_headers(answer.headers)
+        self.pacer.learn(call.bucket, rate, answer.status, sent)
+        # A gateway's own page may carry a date of its own.
+        dated = rate is not None or answer.status < 500
+        date = epoch_second(answer.headers.get("Date", "")) if dated else None
+        if date is not None:
+            self.pacer.hear_date(date, sent)
+        request_id = request_id_of(answer.headers)
+        if request_id:
+            trace.request_ids.append(request_id)
+        log.debug("%s -> %d, request id %s, %s", call, answer.status, request_id, rate)
 
     async def exchange(self, call: Call[T]) -> RawAnswer:
         """Send the request and read the whole answer.
@@ -221,7 +214,8 @@ class Transport:
             async with self.session.request(
                 call.method,
                 URL(address, encoded=True),
-                headers=await self.auth.headers(call.method, address),
+                headers=await self.headers(call, address),
+                data=None if call.body is None else BytesIO(call.body),
                 allow_redirects=False,
             ) as response:
                 body = await read_capped(response)
@@ -236,6 +230,11 @@ class Transport:
             raise Transient("the org did not answer in time", lost=True) from error
         except (aiohttp.ClientError, OSError) as error:
             raise Transient(f"the answer was lost: {name_of(error)}", lost=True) from error
+
+    async def headers(self, call: Call[T], address: str) -> Mapping[str, str]:
+        """Return the headers of one attempt."""
+        signed = await self.auth.headers(call.method, address) if call.signed else {}
+        return {**signed, **call.own_headers} if call.has_own_headers else signed
 
 
 def name_of(error: BaseException) -> str:
@@ -258,83 +257,6 @@ async def read_capped(response: aiohttp.ClientResponse) -> bytes:
     async for chunk in response.content.iter_any():
         body += chunk
         if len(body) > LARGEST_BODY:
-            raise Transient(f"the answer is larger than {LARGEST_BODY} bytes", lost=True)
+            text = f"the answer is larger than {LARGEST_BODY} bytes"
+            raise Transient(text, lost=True, answered=True)
     return bytes(body)
-
-
-def conclude(call: Call[T], answer: RawAnswer) -> Reply[T]:
-    """Turn an answer into a reply, or raise what it means for the call. Pure.
-
-    An answer that cannot be read is as good as lost, whatever its status: cloning again is safe,
-    and then a readable answer tells. See `Transport.send` for what is raised.
-    """
-    if answer.status < 300:
-        return accept(call, answer)
-    try:
-        refusal: Refusal | None = refusal_of(answer.status, answer.body)
-    except ValueError:
-        refusal = None
-    meaning = meaning_of(
-        answer.status,
-        rate_headers(answer.headers),
-        refusal.code if refusal else None,
-        answer.headers.get("WWW-Authenticate", ""),
-    )
-    if meaning is Meaning.FINAL and refusal is not None:
-        return Reply(status=answer.status, refusal=refusal)
-    raise failure_for(call, answer, meaning, refusal)
-
-
-def accept(call: Call[T], answer: RawAnswer) -> Reply[T]:
-    """Parse the body of a success."""
-    try:
-        value = decode(answer.body, call.kind)
-    except ValueError as error:
-        raise Transient(f"{answer.status} with a body that cannot be read", lost=True) from error
-    return Reply(
-        status=answer.status,
-        value=value,
-        location=answer.headers.get("Location"),
-        link=tuple(answer.headers.getall("Link", ())),
-    )
-
-
-def failure_for(
-    call: Call[T], answer: RawAnswer, meaning: Meaning, refusal: Refusal | None
-) -> Exception:
-    """Return the error that stands for an answer which is no reply."""
-    said = str(refusal) if refusal else f"{answer.status} with a body that cannot be read"
-    request_id = request_id_of(answer.headers)
-    match meaning:
-        case Meaning.TOKEN_REJECTED:
-            return TokenRejected(
-                f"the org does not accept the API token: {said}",
-                hint="create a new token; tokens end after 30 days unused or with their admin",
-                call=call,
-                request_id=request_id,
-            )
-        case Meaning.SCOPE_MISSING:
-            return ScopeMissing(
-                f"the token lacks the scope {challenge_scope(answer.headers) or 'it needs'}",
-                hint="grant the scope to the service app in Okta",
-                call=call,
-                request_id=request_id,
-            )
-        case Meaning.REDIRECT:
-            return Refused(
-                f"the org answers with a redirect ({answer.status}), which is not followed",
-                hint="is the org URL the org's own host?",
-                call=call,
-                request_id=request_id,
-            )
-        case Meaning.RATE_LIMITED | Meaning.TOO_MANY_AT_ONCE:
-            return Transient(f"429: {meaning.value}", limited=True, wait=retry_after(answer))
-        case _:
-            lost = answer.status >= 500 or refusal is None
-            return Transient(said, lost=lost, wait=retry_after(answer))
-
-
-def retry_after(answer: RawAnswer) -> float | None:
-    """Return Retry-After in seconds (RFC 9110 section 10.2.3); Okta itself never sends it."""
-    text = answer.headers.get("Retry-After", "")
-    return float(text) if text.isascii() and text.isdigit() and len(text) < 6 else None

@@ -32,6 +32,11 @@ class ServerClock:
     low: float = -math.inf
     high: float = math.inf
 
+    @property
+    def is_known(self) -> bool:
+        """Say whether any Date has been seen."""
+        return self.low > -math.inf
+
     def observe(self, date: int, sent: float, received: float) -> None:
         """Learn from a Date (whole seconds, rounded down) of a call between two local times."""
         low, high = max(self.low, date - received), min(self.high, date + 1 - sent)
@@ -46,6 +51,10 @@ class ServerClock:
     def latest(self, server_second: int) -> float:
         """Return the last local time at which a rounded server second may lie."""
         return server_second + 1 - self.low + EDGE_SLACK_SECONDS
+
+    def nearest(self, epoch: float, now: float) -> float:
+        """Return the server time, in epoch seconds, that is nearest to `epoch` and possible now."""
+        return min(max(epoch, now + self.low), now + self.high)
 
 
 @dataclass(slots=True)
@@ -116,7 +125,8 @@ class BucketView:
 class WindowGate:
     """One bucket's gate: ask `reserve`, send, then report with `observe` or `forget`.
 
-    Every reservation must be given back by exactly one of the two.
+    Every reservation must be given back by exactly one of the two, or by `cancel` if nothing was
+    sent. One that is held for a while counts as in flight; `depart` says that it goes now.
     """
 
     def __init__(self, clock: ServerClock, *, capacity: float, random: Random) -> None:
@@ -259,7 +269,7 @@ class WindowGate:
         self.reset, self.limit, self.low = rate.reset, rate.limit, rate.remaining
         self.used = self.in_flight + 1
         if first:  # what was used before we came is not use by others while we run
-            self.used = max(self.used, rate.limit - rate.remaining)
+            self.used = self.in_flight + max(1, rate.limit - rate.remaining)
             self.window = max(1.0, float(rate.reset - rate.date))
         else:
             self.window = max(self.window * 0.5, float(rate.reset - rate.date), 1.0)
@@ -278,12 +288,22 @@ class WindowGate:
         self.low = max(0, self.low - 1)
         self.end_probe(now)
 
-    def cancel(self) -> None:
-        """Give back a reservation that was never sent."""
+    def depart(self, now: float) -> None:
+        """Send what was reserved earlier: a probe, if no window is known to be open now."""
+        if self.is_blind(now):
+            self.probe_sent = now
+
+    def cancel(self, reserved: float) -> None:
+        """Give back a reservation, made at the local time `reserved`, that was never sent.
+
+        It is in `used` whatever window it was made in: a window that opens takes over what is in
+        flight. The probe of another call stays. `expected` is not restored, since the call that
+        was announced is not to come.
+        """
         self.in_flight -= 1
         self.used -= 1
-        self.probe_sent = None
-        self.expected += 1
+        if self.probe_sent == reserved:
+            self.probe_sent = None
 
     def lower_flight_cap(self, now: float) -> None:
         """Back off from the concurrency limit; its zeros say nothing about the window."""

@@ -22,6 +22,9 @@ class RetryPolicy:
     total: float = 1800.0  # long enough for several windows of a bucket that others drain
 
 
+ONCE = RetryPolicy(attempts=1, rate_refusals=1)
+
+
 def failure_of(state: RetryCallState) -> Transient:
     """Return the failure that tenacity is looking at."""
     failure = state.outcome.exception() if state.outcome else None
@@ -30,23 +33,34 @@ def failure_of(state: RetryCallState) -> Transient:
 
 
 class RetryBudget:
-    """What one call may still spend. Rate limits are counted apart: they are not failures."""
+    """What one call may still spend. Rate limits are counted apart: they are not failures.
 
-    def __init__(self, policy: RetryPolicy, clock: Clock, random: Random) -> None:
+    A call that is not repeatable ends with the first attempt that may have taken effect.
+    """
+
+    def __init__(
+        self, policy: RetryPolicy, clock: Clock, random: Random, *, repeatable: bool = True
+    ) -> None:
         self.policy = policy
         self.clock = clock
         self.random = random
+        self.repeatable = repeatable
         self.started = clock.monotonic()
         self.counted: Future | None = None  # the outcome of the last attempt that was counted
         self.failures = 0
         self.rate_refusals = 0
+        self.lost = False  # an attempt may have taken effect
+        self.under_way = False  # and the org has not answered it, so it may still come to that
 
     def count(self, state: RetryCallState) -> None:
         """Count the failure at hand, once: tenacity asks for the wait before it asks to stop."""
         if state.outcome is self.counted:
             return
         self.counted = state.outcome
-        if failure_of(state).limited:
+        failure = failure_of(state)
+        self.lost |= failure.lost
+        self.under_way |= failure.lost and not failure.answered
+        if failure.limited:
             self.rate_refusals += 1
         else:
             self.failures += 1
@@ -55,7 +69,8 @@ class RetryBudget:
         """Say whether the failure at hand was the last one allowed."""
         self.count(state)
         return (
-            self.failures >= self.policy.attempts
+            (self.lost and not self.repeatable)
+            or self.failures >= self.policy.attempts
             or self.rate_refusals >= self.policy.rate_refusals
             or self.clock.monotonic() - self.started >= self.policy.total
         )

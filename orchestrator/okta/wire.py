@@ -52,6 +52,14 @@ class JsonWebKey(msgspec.Struct, frozen=True, kw_only=True):
     expires_at: str | None = msgspec.field(name="expiresAt", default=None)
 
 
+class SigningRequest(msgspec.Struct, frozen=True, kw_only=True):
+    """A certificate signing request. Its key pair stays with Okta, unlisted until published."""
+
+    id: str
+    csr: str | None = None  # standard base64 of its DER
+    created: str | None = None
+
+
 class SigningCredentials(msgspec.Struct, frozen=True, kw_only=True):
     """Which key an app signs with; no kid for sign-on modes that do not sign."""
 

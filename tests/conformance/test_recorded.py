@@ -12,12 +12,15 @@ from urllib.parse import parse_qs
 import pytest
 from yarl import URL
 
-from orchestrator.engine.machine import SourceKey, Unsettled, Verdict, judge_clone
-from orchestrator.engine.rotate import read_source, stage
+from orchestrator.engine.keys import read_source
+from orchestrator.engine.stage import stage
+from orchestrator.engine.staging import SourceKey, Unsettled, Verdict, judge_clone
 from orchestrator.errors import Transient
-from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Status, Target
+from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Resource, Status, Target
+from orchestrator.okta.call import Call, RawAnswer, conclude
 from orchestrator.okta.certificates import certificate_of
-from orchestrator.okta.http import Call, RawAnswer, conclude
+from orchestrator.okta.document import SignerDocument, changes_between
+from orchestrator.okta.objects import IdentityProvider
 from orchestrator.okta.pacer import Bucket
 from orchestrator.okta.wire import (
     REQUEST_ID,
@@ -47,6 +50,11 @@ CREATED = [exchange for exchange in EXCHANGES if exchange.status == 201]
 REFUSED = [exchange for exchange in EXCHANGES if exchange.status >= 400]
 GATHERED_KEYS = [entry["body"] for entry in read_json("app_key_lists.json")]
 GATHERED_APPS = [entry["body"] for entry in read_json("app_objects.json")]
+IDP_WRITES = [
+    exchange
+    for exchange in EXCHANGES
+    if exchange.method == "POST" and exchange.url.raw_path in ("/api/v1/idps", "/api/v1/idps/")
+]
 
 
 def kind_of(exchange: Recorded) -> type[Any]:
@@ -58,6 +66,8 @@ def kind_of(exchange: Recorded) -> type[Any]:
         return JsonWebKey
     if exchange.method == "POST" and path == "/api/v1/apps":
         return Application
+    if exchange.method == "POST" and path == "/api/v1/idps":
+        return IdentityProvider
     return list if isinstance(exchange.document, list) else dict
 
 
@@ -109,7 +119,9 @@ def scripted(exchange: Recorded) -> Scripted:
 
 def test_there_are_recordings_of_each_kind() -> None:
     assert len(EXCHANGES) > 50
-    assert {kind_of(e) for e in EXCHANGES} >= {JsonWebKey, list[JsonWebKey], Application}
+    kinds = {kind_of(exchange) for exchange in EXCHANGES}
+    assert kinds >= {JsonWebKey, list[JsonWebKey], Application, IdentityProvider}
+    assert len(IDP_WRITES) > 3
     assert sum(not is_damaged(key) for key in all_keys()) > 20
     assert len(GATHERED_APPS) > 30
 
@@ -251,6 +263,100 @@ def test_only_modes_that_sign_have_an_active_kid() -> None:
     assert not signing & silent
 
 
+@pytest.mark.parametrize("document", GATHERED_APPS, ids=lambda each: str(each["id"]))
+def test_a_recorded_app_can_be_sent_back(document: Any) -> None:
+    body = body_of(document)
+    app = SignerDocument.parse(body, Resource.APP)
+    assert app.body == body
+    assert (app.id, app.label, app.status) == (
+        document["id"],
+        document["label"],
+        document["status"],
+    )
+    assert app.last_updated == document["lastUpdated"]
+    if app.active_kid is None:
+        assert "kid" not in document["credentials"]["signing"]
+        return
+    changed = app.with_kid(Kid("another"))
+    document["credentials"]["signing"]["kid"] = "another"
+    assert changed == body_of(document)
+    assert changes_between(body, changed, Resource.APP) == ()
+
+
+# Identity providers
+
+
+@pytest.mark.parametrize("exchange", IDP_WRITES, ids=str)
+def test_a_recorded_identity_provider_is_read(exchange: Recorded) -> None:
+    """They are of social login, which signs nothing, and hold a client secret."""
+    recorded = exchange.document
+    idp = concluded(exchange).value
+    assert isinstance(idp, IdentityProvider)
+    app = idp.as_application
+    assert (app.id, app.label, app.status) == (
+        recorded["id"], recorded["name"], recorded["status"],
+    )  # fmt: skip
+    assert (app.sign_on_mode, app.active_kid) == (recorded["type"], None)
+    document = SignerDocument.parse(exchange.body, Resource.IDP)
+    assert (document.id, document.label, document.status) == (app.id, app.label, app.status)
+    assert (document.sign_on_mode, document.active_kid) == (app.sign_on_mode, None)
+    assert document.body == exchange.body
+    secret = recorded["protocol"]["credentials"]["client"]["client_secret"]
+    assert secret not in repr(document)
+
+
+def signing_idp(recorded: Any, kid: str) -> Any:
+    """Return a recorded identity provider as one that signs: its credentials are of SAML2."""
+    credentials = {"trust": {"issuer": "https://partner"}, "signing": {"kid": kid}}
+    protocol = recorded["protocol"] | {"type": "SAML2", "credentials": credentials}
+    return recorded | {"type": "SAML2", "protocol": protocol}
+
+
+@pytest.mark.parametrize("exchange", IDP_WRITES, ids=str)
+def test_an_identity_provider_can_be_sent_back(exchange: Recorded) -> None:
+    body = body_of(signing_idp(exchange.document, "before"))
+    document = SignerDocument.parse(body, Resource.IDP)
+    assert document.active_kid == "before"
+    changed = document.with_kid(Kid("after"))
+    assert changed == body_of(signing_idp(exchange.document, "after"))
+    assert changes_between(body, changed, Resource.IDP) == ()
+
+
+async def test_the_recorded_clone_of_an_idp_key_is_what_our_client_asks_for() -> None:
+    clone = find("clone_idp_signing_key", "/clone")
+    (target,) = parse_qs(clone.url.raw_query_string)["targetIdpId"]
+    kid, source = Kid(clone.document["kid"]), AppId(clone.url.parts[4])
+    ref = KeyRef(app=source, kid=kid, resource=Resource.IDP)
+    async with raw_server([scripted(clone)]) as raw, our_client(raw.url) as api:
+        reply = await api.clone_key(ref, AppId(target), CallTrace())
+        view = api.pacer.view(Bucket.IDPS)
+    assert raw.requests[0].line == f"POST {clone.target} HTTP/1.1"
+    assert reply == concluded(clone)
+    assert located_key(reply.location) == (target, kid)
+    assert view is not None
+    assert view.limit == 1000
+
+
+@pytest.mark.parametrize(
+    ("file", "prefix", "resource"),
+    [
+        ("generate_app_key", "/api/v1/apps", Resource.APP),
+        ("clone_idp_signing_key", "/api/v1/idps", Resource.IDP),
+    ],
+)
+async def test_the_recorded_generation_of_a_key_is_what_our_client_asks_for(
+    file: str, prefix: str, resource: Resource
+) -> None:
+    generated = find(file, "/generate")
+    assert generated.url.raw_path.startswith(prefix)
+    app = AppId(generated.url.parts[4])
+    async with raw_server([scripted(generated)]) as raw, our_client(raw.url) as api:
+        reply = await api.generate_key(app, 2, CallTrace(), resource=resource)
+    assert raw.requests[0].line == f"POST {generated.target} HTTP/1.1"
+    assert reply.status == 201
+    assert located_key(reply.location) == (app, generated.document["kid"])
+
+
 # The recorded clone
 
 
@@ -336,7 +442,8 @@ async def test_the_engine_replays_the_recorded_clone() -> None:
     ):
         source = await read_source(api, recorded_source().ref)
         assert source == recorded_source()
-        outcome = await stage(api, Target(job="recorded", app=target), source, CallTrace())
+        staged = await stage(api, Target(job="recorded", app=target), source, CallTrace())
+    outcome = staged.outcome
     assert raw.requests[1].line == f"POST {clone.target} HTTP/1.1"
     assert (outcome.status, outcome.proof) == (Status.CLONED, Proof.RESPONSE)
     assert outcome.evidence.request_ids == (clone.headers[REQUEST_ID],)

@@ -29,6 +29,8 @@ class World:
     rival_burst: int = 1
     skew: float = 0.0  # of the server's clock
     reset_rounded_up: bool = False
+    hold: float = 0.0  # seconds for which slots are held before their call, on average
+    unused: float = 0.0  # share of the held slots that are given back instead
 
 
 @dataclass(kw_only=True)
@@ -104,12 +106,13 @@ class Simulation:
         self.order = 0
         self.arrivals: list[tuple[float, int, float]] = []
         self.answers: list[tuple[float, int, float, bool, RateHeaders]] = []
+        self.held: list[tuple[float, int, float]] = []
         self.next_rival = self.rival_pause()
 
     def run(self) -> Story:
         while self.done < self.world.calls:
             pause = self.send()
-            pending = [heap[0][0] for heap in (self.arrivals, self.answers) if heap]
+            pending = [heap[0][0] for heap in (self.arrivals, self.answers, self.held) if heap]
             self.now = min([self.now + pause, self.next_rival, *pending])
             assert self.now < math.inf, "everybody waits for somebody else"
             self.step()
@@ -125,11 +128,30 @@ class Simulation:
             self.waiting -= 1
             self.flying += 1
             self.order += 1
-            arrival = self.now + self.random.uniform(0.01, 0.03)
-            heapq.heappush(self.arrivals, (arrival, self.order, self.now))
+            if self.world.hold:
+                use = self.now + self.random.uniform(0.0, 2 * self.world.hold)
+                heapq.heappush(self.held, (use, self.order, self.now))
+            else:
+                self.launch(self.order)
         return math.inf
 
+    def launch(self, order: int) -> None:
+        arrival = self.now + self.random.uniform(0.01, 0.03)
+        heapq.heappush(self.arrivals, (arrival, order, self.now))
+
+    def use_held(self) -> None:
+        while self.held and self.held[0][0] <= self.now:
+            _, order, reserved = heapq.heappop(self.held)
+            if self.random.random() < self.world.unused:
+                self.gate.cancel(reserved)
+                self.flying -= 1
+                self.done += 1
+            else:
+                self.gate.depart(self.now)
+                self.launch(order)
+
     def step(self) -> None:
+        self.use_held()
         while self.next_rival <= self.now:
             for _ in range(self.random.randint(1, self.world.rival_burst)):
                 self.server.take(self.next_rival, ours=False)

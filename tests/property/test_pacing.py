@@ -53,6 +53,46 @@ def test_alone_there_is_no_429_and_no_use_beyond_our_share(
     assert max(story.ours_by_window) <= share
 
 
+@given(
+    seed=seeds,
+    limit=st.sampled_from([10, 20, 50, 250]),
+    window=st.sampled_from([5.0, 60.0]),
+    capacity=st.sampled_from([0.5, 0.9, 1.0]),
+    workers=st.integers(min_value=1, max_value=20),
+    hold=st.sampled_from([0.05, 0.5, 4.0, 40.0]),
+    unused=st.sampled_from([0.0, 0.3, 1.0]),
+    rounded_up=st.booleans(),
+)
+@settings(max_examples=60, deadline=None)
+def test_slots_that_are_held_ahead_cause_no_429_and_no_use_beyond_our_share(
+    seed: int,
+    limit: int,
+    window: float,
+    capacity: float,
+    workers: int,
+    hold: float,
+    unused: float,
+    rounded_up: bool,
+) -> None:
+    """Held over any number of edges, used or given back: every call is made, none is refused."""
+    share = max(1, math.floor(limit * capacity))
+    story = simulate(
+        World(
+            seed=seed,
+            calls=share * 2 + 3,
+            limit=limit,
+            window=window,
+            capacity=capacity,
+            workers=workers,
+            reset_rounded_up=rounded_up,
+            hold=hold,
+            unused=unused,
+        )
+    )
+    assert story.refused == 0
+    assert max(story.ours_by_window, default=0) <= share
+
+
 @pytest.mark.parametrize("limit", [10, 50, 100])
 def test_alone_little_time_is_lost_per_edge(limit: int) -> None:
     edges, losses = 3, []

@@ -10,11 +10,19 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from multidict import CIMultiDict
 
-from orchestrator.okta.certificates import der_of, thumbprint_of
+from orchestrator.errors import InputError
+from orchestrator.okta.certificates import (
+    der_of,
+    read_certificate_file,
+    thumbprint_of,
+    x5c_in_metadata,
+)
+from orchestrator.okta.objects import IdentityProvider, LogEvent, Organization
 from orchestrator.okta.wire import (
     Application,
     JsonWebKey,
     Refusal,
+    SigningRequest,
     decode,
     located_key,
     meaning_of,
@@ -31,7 +39,7 @@ IDS = st.text("abcXYZ019-_", min_size=1)
 scalars = st.none() | st.booleans() | st.integers() | st.floats() | st.text()
 fields = st.sampled_from(
     ["errorCode", "errorSummary", "errorCauses", "kid", "x5c", "id", "credentials", "signing"]
-)
+) | st.sampled_from(["protocol", "csr", "actor", "target", "transaction", "outcome", "published"])
 documents = st.recursive(
     scalars, lambda inner: st.lists(inner) | st.dictionaries(fields, inner), max_leaves=10
 )
@@ -57,7 +65,18 @@ def reads_or_refuses(read: Callable[[], object]) -> bool:
 
 
 @patient
-@pytest.mark.parametrize("kind", [JsonWebKey, Application, list[Application]])
+@pytest.mark.parametrize(
+    "kind",
+    [
+        JsonWebKey,
+        Application,
+        list[Application],
+        IdentityProvider,
+        SigningRequest,
+        LogEvent,
+        Organization,
+    ],
+)
 @given(body=bodies)
 @example(body=b'{"x5c": ["a\nb"]}')
 @example(body=b"NaN")
@@ -168,6 +187,35 @@ def test_any_date_of_a_sane_length_is_read_or_ignored(date: str) -> None:
 @given(status=st.integers(300, 599), code=st.none() | st.text(), challenge=printable)
 def test_every_answer_means_something(status: int, code: str | None, challenge: str) -> None:
     assert meaning_of(status, None, code, challenge).value
+
+
+@patient
+@given(published=st.none() | st.text() | st.datetimes(timezones=st.timezones()).map(str))
+def test_the_moment_of_any_event_is_read_or_none(published: str | None) -> None:
+    at = LogEvent(published=published).published_at
+    assert at is None or at.tzinfo is not None
+
+
+xml_pieces = (
+    st.sampled_from(["<a>", "</a>", "<ds:X509Certificate>", "</ds:X509Certificate>", "QUJD"])
+    | st.sampled_from([" \n", "&#x20;", "&x;", "<![CDATA[", "]]>", "<!--", "-->", "<b c='d'/>"])
+    | st.sampled_from(["<r xmlns:ds='http://www.w3.org/2000/09/xmldsig#'>", "</r>"])
+    | st.sampled_from(["<!DOCTYPE a>", "<?xml version='1.0'?>"])
+)
+
+
+@patient
+@given(xml=st.binary() | st.lists(xml_pieces, max_size=12).map(lambda each: "".join(each).encode()))
+def test_any_metadata_is_read_or_a_value_error(xml: bytes) -> None:
+    if reads_or_refuses(lambda: x5c_in_metadata(xml)):
+        assert all(not set(text) & set(" \t\r\n") for text in x5c_in_metadata(xml))
+
+
+@patient
+@given(data=st.binary() | st.binary().map(lambda data: b"-----BEGIN CERTIFICATE-----" + data))
+def test_any_file_is_certificates_or_an_input_error(data: bytes) -> None:
+    with pytest.raises(InputError):
+        read_certificate_file(data)
 
 
 @patient

@@ -15,7 +15,7 @@ from orchestrator.errors import (
     TokenRejected,
     Transient,
 )
-from orchestrator.okta.http import Call, RawAnswer, conclude, retry_after
+from orchestrator.okta.call import Call, RawAnswer, conclude, retry_after
 from orchestrator.okta.pacer import Bucket
 from orchestrator.okta.wire import (
     JsonWebKey,
@@ -149,8 +149,38 @@ def test_a_success_is_its_value_with_the_headers_that_prove_it() -> None:
 def test_a_success_that_cannot_be_read_is_as_good_as_lost(status: int, body: bytes) -> None:
     raised = transient(answer(status, body))
     assert raised.lost
+    assert raised.answered
     assert not raised.limited
     assert raised.message.startswith(str(status))
+
+
+def parse_upper(body: bytes) -> bytes:
+    """Read a body as a call with a reader of its own does."""
+    if not body.isupper():
+        raise ValueError("not upper case")
+    return body
+
+
+def test_a_call_may_read_its_body_in_its_own_way() -> None:
+    call = Call(
+        method="GET", template="/", path="/", bucket=Bucket.ORG, kind=bytes, reader=parse_upper
+    )
+    assert conclude(call, answer(200, b"RAW {")).value == b"RAW {"
+    with pytest.raises(Transient, match="cannot be read") as caught:
+        conclude(call, answer(200, b"raw"))
+    assert caught.value.lost
+
+
+def test_the_body_of_a_call_is_not_shown() -> None:
+    call = Call(
+        method="PUT",
+        template="/api/v1/idps/{idpId}",
+        path="/api/v1/idps/0oi",
+        bucket=Bucket.IDPS,
+        kind=bytes,
+        body=b'{"client_secret": "s3cr3t"}',
+    )
+    assert "s3cr3t" not in repr(call) + str(call)
 
 
 @pytest.mark.parametrize(
@@ -186,11 +216,13 @@ def test_a_403_with_the_challenge_means_a_missing_scope(body: bytes) -> None:
     raised = failure(answer(403, body, WWW_Authenticate=SCOPE))
     assert isinstance(raised, ScopeMissing)
     assert "okta.apps.manage" in raised.message
+    assert raised.context["scope"] == "okta.apps.manage"
 
 
 def test_a_missing_scope_may_be_nameless() -> None:
     raised = failure(answer(403, WWW_Authenticate='Bearer error="insufficient_scope"'))
     assert raised.message == "the token lacks the scope it needs"
+    assert "scope" not in raised.context
 
 
 def test_a_bare_403_concerns_this_app_only() -> None:
@@ -234,8 +266,17 @@ def test_a_wait_that_the_org_asks_for_is_passed_on(status: int) -> None:
 @pytest.mark.parametrize("status", [500, 502, 503, 504])
 @pytest.mark.parametrize("body", [b"", error_body("E0000009"), *GARBAGE.values()])
 def test_an_error_of_the_server_may_have_taken_effect(status: int, body: bytes) -> None:
-    raised = transient(answer(status, body))
+    raised = transient(answer(status, body, X_Okta_Request_Id="req1"))
     assert (raised.lost, raised.limited) == (True, False)
+    assert raised.context["request_id"] == "req1"
+
+
+@pytest.mark.parametrize(
+    ("status", "answered"),
+    [(429, True), (423, True), (500, True), (502, False), (503, True), (504, False)],
+)
+def test_a_gateway_that_gave_up_has_not_ended_the_call(status: int, answered: bool) -> None:
+    assert transient(answer(status, error_body("E0000009"))).answered is answered
 
 
 def test_a_locked_org_did_nothing_and_may_be_asked_again() -> None:

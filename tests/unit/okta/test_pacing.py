@@ -157,8 +157,75 @@ def test_a_cancelled_reservation_leaves_no_mark() -> None:
     lane = opened(remaining=10)
     before = (lane.in_flight, lane.used, lane.low)
     lane.reserve(0.2)
-    lane.cancel()
+    lane.cancel(0.2)
     assert (lane.in_flight, lane.used, lane.low) == before
+
+
+def test_a_cancelled_probe_makes_way_for_another() -> None:
+    fresh = gate()
+    assert fresh.reserve(0.0) == 0.0
+    assert fresh.reserve(0.1) == math.inf
+    fresh.cancel(0.0)
+    assert fresh.reserve(0.1) == 0.0
+
+
+def test_cancelling_leaves_the_probe_of_another_call_alone() -> None:
+    """A slot from before the edge is given back while the probe of the new window is out."""
+    lane = opened(remaining=10)
+    assert lane.reserve(0.2) == 0.0
+    edge = lane.closing(0.3)
+    assert lane.reserve(edge) == 0.0  # the probe
+    lane.cancel(0.2)
+    assert lane.reserve(edge + 0.1) == math.inf
+
+
+def test_a_slot_held_over_the_edge_counts_in_the_new_window_until_it_is_cancelled() -> None:
+    lane = opened(remaining=40)
+    assert lane.reserve(0.2) == 0.0  # held from here on
+    edge = lane.closing(0.3)
+    assert lane.reserve(edge) == 0.0
+    lane.observe(answer(49, reset=122, date=62), 200, edge, edge + 0.1)
+    assert (lane.used, lane.in_flight) == (2, 1)
+    assert lane.free(edge + 0.2) <= 48
+    lane.cancel(0.2)
+    assert (lane.used, lane.in_flight) == (1, 0)
+
+
+def test_a_slot_held_while_the_first_window_opens_is_counted_apart_from_earlier_use() -> None:
+    lane = gate()
+    assert lane.reserve(0.0) == 0.0
+    assert lane.reserve(5.1) == 0.0  # another, since the first gives no sign of life
+    lane.observe(answer(20), 200, 5.1, 5.2)
+    assert lane.used == 31  # what was used before us, and the one that is held
+    lane.cancel(0.0)
+    assert lane.used == 30
+    assert lane.free(5.3) <= 20
+
+
+def test_a_cancelled_call_is_not_to_come_any_more() -> None:
+    lane = opened()
+    lane.expected = 3
+    lane.reserve(0.2)
+    lane.cancel(0.2)
+    assert lane.expected == 2
+
+
+def test_a_held_slot_that_goes_where_no_window_is_open_is_the_probe() -> None:
+    lane = opened(remaining=40)
+    assert lane.reserve(0.2) == 0.0
+    edge = lane.closing(0.3)
+    lane.depart(edge)
+    assert lane.reserve(edge + 0.1) == math.inf
+    lane.observe(answer(49, reset=122, date=62), 200, edge, edge + 0.2)
+    assert lane.reserve(edge + 0.3) == 0.0
+
+
+def test_a_held_slot_that_goes_in_an_open_window_is_no_probe() -> None:
+    lane = opened(remaining=40)
+    lane.reserve(0.2)
+    lane.depart(1.0)
+    assert lane.probe_sent is None
+    assert lane.reserve(1.1) == 0.0
 
 
 def test_an_org_without_rate_headers_is_not_paced() -> None:
@@ -184,6 +251,18 @@ def test_the_server_clock_starts_over_when_it_is_stepped() -> None:
     assert clock.low <= 1000 <= clock.high
     clock.observe(5000, 20.0, 20.1)
     assert clock.low <= 4980 <= clock.high
+
+
+def test_the_server_clock_corrects_a_time_only_as_far_as_it_must() -> None:
+    clock = ServerClock()
+    assert clock.nearest(7.0, 100.0) == 7.0  # nothing is known
+    clock.observe(1000, 0.0, 0.5)  # at the local time 0 it is from 999.5 to 1001
+    assert clock.is_known
+    assert clock.nearest(1010.2, 10.0) == 1010.2
+    assert clock.nearest(5.0, 10.0) == 1009.5
+    assert clock.nearest(9e9, 10.0) == 1011.0
+    clock.observe(5000, 20.0, 20.5)  # stepped
+    assert clock.nearest(1020.0, 20.0) == 4999.5
 
 
 @pytest.mark.parametrize(

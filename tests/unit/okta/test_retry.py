@@ -10,7 +10,7 @@ from tenacity import AsyncRetrying, RetryCallState
 
 from orchestrator.clock import SystemClock
 from orchestrator.errors import Transient
-from orchestrator.okta.retry import RetryBudget, RetryPolicy, failure_of
+from orchestrator.okta.retry import ONCE, RetryBudget, RetryPolicy, failure_of
 
 POLICY = RetryPolicy(attempts=4, rate_refusals=3, first_wait=1.0, longest_wait=5.0, total=100.0)
 FAILED = Transient("500")
@@ -153,3 +153,37 @@ def test_two_calls_do_not_wait_alike() -> None:
 
 def test_the_failure_is_the_one_that_tenacity_saw() -> None:
     assert failure_of(state_of(LIMITED)) is LIMITED
+
+
+def spent(repeatable: bool, *failures: Transient) -> tuple[list[bool], RetryBudget]:
+    spending = RetryBudget(POLICY, TurnedClock(), Highest(), repeatable=repeatable)
+    return [spending.is_spent(state_of(failure)) for failure in failures], spending
+
+
+LOST = Transient("the connection broke", lost=True)
+ANSWERED = Transient("500", lost=True, answered=True)
+
+
+def test_what_is_not_repeatable_ends_with_the_first_attempt_that_may_have_taken_effect() -> None:
+    assert spent(False, FAILED, LIMITED, LOST)[0] == [False, False, True]
+    assert spent(True, FAILED, LIMITED, LOST)[0] == [False, False, False]
+
+
+@pytest.mark.parametrize(
+    ("failures", "lost", "under_way"),
+    [
+        ([FAILED, LIMITED], False, False),
+        ([ANSWERED, FAILED], True, False),
+        ([LOST, ANSWERED, FAILED], True, True),
+    ],
+)
+def test_what_the_attempts_may_have_done_is_remembered(
+    failures: list[Transient], lost: bool, under_way: bool
+) -> None:
+    _, spending = spent(True, *failures)
+    assert (spending.lost, spending.under_way) == (lost, under_way)
+
+
+def test_once_is_once() -> None:
+    for failure in (FAILED, LIMITED, LOST):
+        assert RetryBudget(ONCE, TurnedClock(), Highest()).is_spent(state_of(failure))
