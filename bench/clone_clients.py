@@ -10,7 +10,7 @@ import asyncio
 import json
 import sys
 import tempfile
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -21,9 +21,28 @@ from typing import Any
 from bench.measure import cpu_seconds, peak_mebibytes
 from bench.static_org import KID, SOURCE
 from orchestrator.clock import SystemClock
-from orchestrator.model import AppId, Certificate, KeyRef, Kid, Outcome, RunId, Status, Target
+from orchestrator.model import (
+    Activation,
+    AppId,
+    Certificate,
+    KeyRef,
+    Kid,
+    Outcome,
+    RunId,
+    Status,
+    Target,
+)
 from orchestrator.okta.pacing import MOST_IN_FLIGHT
-from orchestrator.store.base import JobRecord, Journal, RunRecord, RunState, StopRecord
+from orchestrator.store.base import (
+    EventRecord,
+    JobRecord,
+    Journal,
+    RunRecord,
+    RunState,
+    StopRecord,
+    TargetRecord,
+    WaveCounts,
+)
 
 WORKERS = MOST_IN_FLIGHT  # as fast as the engine ever goes
 WARM_UP_CALLS = 300
@@ -87,6 +106,9 @@ async def raw_aiohttp(url: str) -> AsyncIterator[Send]:
 
 JOB = JobRecord(position=0, name="bench", key=KeyRef(app=AppId(SOURCE), kid=Kid(KID)), dropped={})
 
+NO_OUTCOMES: tuple[Outcome, ...] = ()
+NO_RECORDS: tuple[TargetRecord, ...] = ()
+
 
 class Forgetful:
     """A journal that remembers nothing: what a run costs without one."""
@@ -97,15 +119,45 @@ class Forgetful:
 
     async def settle(self, outcome: Outcome) -> None: ...
     async def note_source(
-        self, job: int, certificate: Certificate | None, problem: str | None
+        self,
+        job: int,
+        certificate: Certificate | None,
+        problem: str | None,
+        *,
+        key: KeyRef | None = None,
     ) -> None: ...
+    async def note_activation(self, activation: Activation) -> None: ...
+    async def assign_waves(self, job: int, waves: Sequence[tuple[int, int]]) -> None: ...
+    async def acknowledge(self, targets: Sequence[tuple[int, AppId]], by: str) -> None: ...
     async def note(self, kind: str, body: Mapping[str, object]) -> None: ...
     async def end_session(
         self, state: RunState, *, stop: StopRecord | None, exit_code: int
     ) -> None: ...
+
     async def pending(self, job: int) -> AsyncIterator[Target]:  # noqa: ARG002 - Journal
         for app in self.apps:
             yield Target(job=JOB.name, app=app)
+
+    async def staged(self, job: int) -> AsyncIterator[Outcome]:  # noqa: ARG002 - Journal
+        for outcome in NO_OUTCOMES:
+            yield outcome
+
+    async def activatable(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:  # noqa: ARG002
+        for record in NO_RECORDS:
+            yield record
+
+    async def activated(self, job: int, wave: int) -> AsyncIterator[TargetRecord]:  # noqa: ARG002
+        for record in NO_RECORDS:
+            yield record
+
+    def waves(self, job: int) -> list[WaveCounts]:  # noqa: ARG002 - Journal
+        return []
+
+    def wave_sizes(self, job: int) -> dict[int | None, int]:  # noqa: ARG002 - Journal
+        return {None: len(self.apps)}
+
+    def notes(self, kind: str) -> Iterator[EventRecord]:  # noqa: ARG002 - Journal
+        return iter(())
 
 
 @asynccontextmanager

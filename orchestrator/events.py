@@ -7,7 +7,14 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Protocol
 
-from orchestrator.model import Certificate, KeyRef, Outcome, RunId, StopCause
+from orchestrator.model import (
+    Activation,
+    Certificate,
+    KeyRef,
+    Outcome,
+    RunId,
+    StopCause,
+)
 
 log = logging.getLogger(__name__)
 
@@ -38,6 +45,60 @@ class TargetSettled:
     """The outcome of a target is final for this run."""
 
     outcome: Outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyMade:
+    """A new key exists: it was generated, or its certificate was published."""
+
+    job: str
+    key: KeyRef
+    adopted: bool  # it was found where an answer had been lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveBegun:
+    """The gates of a wave are open, and its targets are about to be activated."""
+
+    job: str
+    wave: int
+    waves: int
+    targets: int  # in the wave, whatever their state
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WaveHeld:
+    """A wave goes no further until people say so."""
+
+    job: str
+    wave: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActivationSettled:
+    """A target's activation, or its way back, has come to something."""
+
+    activation: Activation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HookEnded:
+    """A command of the plan has run."""
+
+    moment: str
+    command: str
+    job: str | None
+    app: str | None
+    ok: bool
+    detail: str  # how it ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Noticed:
+    """Something a person should know that changes nothing."""
+
+    text: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +136,19 @@ class RunFinished:
 
 
 Event = (
-    RunStarted | SourceRead | TargetSettled | CallRetried | CallPaced | RunStopping | RunFinished
+    RunStarted
+    | SourceRead
+    | KeyMade
+    | TargetSettled
+    | WaveBegun
+    | WaveHeld
+    | ActivationSettled
+    | HookEnded
+    | Noticed
+    | CallRetried
+    | CallPaced
+    | RunStopping
+    | RunFinished
 )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from contextvars import ContextVar
 
 from anyio import CancelScope
 
 from orchestrator.errors import Halted
+
+is_overruled: ContextVar[bool] = ContextVar("is_overruled", default=False)  # each task has its own
 
 
 class Halt:
@@ -29,7 +32,7 @@ class Halt:
 
     def check(self) -> None:
         """Raise `Halted` if the switch is set."""
-        if self.is_set:
+        if self.is_set and not is_overruled.get():
             raise Halted("the run is stopping")
 
     @contextmanager
@@ -40,6 +43,9 @@ class Halt:
             Halted: the switch is set, before or during the wait.
         """
         self.check()
+        if is_overruled.get():
+            yield
+            return
         with CancelScope() as scope:
             self.scopes.add(scope)
             try:
@@ -48,3 +54,12 @@ class Halt:
                 self.scopes.discard(scope)
         if scope.cancelled_caught:
             raise Halted("the run is stopping")
+
+    @contextmanager
+    def overruled(self) -> Iterator[None]:
+        """Let this task make calls and wait for them all the same: to undo what must not stay."""
+        token = is_overruled.set(True)
+        try:
+            yield
+        finally:
+            is_overruled.reset(token)

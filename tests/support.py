@@ -18,9 +18,10 @@ from orchestrator.engine.resume import ResolvedJob
 from orchestrator.engine.run import Run
 from orchestrator.events import Broadcast, Event
 from orchestrator.halt import Halt
-from orchestrator.model import AppId, KeyRef, Kid, Outcome, RunId, Target
+from orchestrator.model import AppId, KeyRef, KeySpec, Kid, Outcome, RunId, Target
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
+from orchestrator.rollout import JobSettings
 from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
@@ -45,6 +46,8 @@ class PlainJob:
     key: KeyRef
     targets: Sequence[AppId]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    wanted: KeySpec = field(default=KeySpec())
+    settings: JobSettings = field(default=JobSettings())
 
     @property
     def size(self) -> int:
@@ -113,6 +116,7 @@ class Stage:
         dry_run = bool(settings.get("dry_run"))
         new = new_run(RunId("r"), "p", "o", jobs, dry_run=dry_run)
         opened = continue_or_create(self.store, new, jobs, this_session())
+        opened.begin(self.store)
         script = FaultScript.of(list(self.faults), seed=self.fault_seed)
         async with (
             serve(self.org, limits=self.limits, faults=script) as served,

@@ -18,8 +18,8 @@ ROOT = Path(orchestrator.__file__).parent
 # From the bottom up. A module may import from its own layer only within its own package.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "clock", "secret", "halt"}),
-    frozenset({"model", "events", "plan"}),
-    frozenset({"okta", "store"}),
+    frozenset({"model", "rollout", "events", "plan"}),
+    frozenset({"okta", "store", "hooks"}),
     frozenset({"engine"}),
     frozenset({"report"}),
     frozenset({"cli", "__main__"}),
@@ -28,7 +28,8 @@ NEIGHBOURS = {  # within one layer, who may know whom
     "halt": {"errors"},
     "secret": {"errors"},
     "events": {"model"},
-    "plan": {"model"},
+    "rollout": {"model"},
+    "plan": {"model", "rollout"},
     "__main__": {"cli"},
 }
 SANDBOX_MAY_KNOW = {"sandbox", "errors", "clock", "__init__"}

@@ -4,65 +4,67 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from contextlib import (
+    AbstractAsyncContextManager,
+    AsyncExitStack,
+    asynccontextmanager,
+    contextmanager,
+)
 from dataclasses import dataclass, replace
 from enum import StrEnum
-from math import ceil
 from pathlib import Path
 from random import Random
 
 import anyio
 
+from orchestrator.cli.bounds import check_belt, chosen_targets, run_settings
+from orchestrator.cli.closing import after_words, conclude
+from orchestrator.cli.due import is_due, steps_now, waits_in
 from orchestrator.cli.opening import (
     OpenedRun,
     continue_or_create,
     create,
     forget_old,
+    made_keys,
     new_run,
     this_session,
 )
 from orchestrator.cli.render import Screen
+from orchestrator.cli.requests import requests_awaited, write_requests
 from orchestrator.cli.signals import execute_until_signalled
 from orchestrator.cli.wiring import (
     OrgAccess,
+    hook_runner,
     open_api,
     org_access,
+    packs_for,
     read_faults,
     sandbox_for,
     timeouts,
 )
 from orchestrator.clock import Clock, SystemClock
-from orchestrator.engine.result import (
-    ArchivedOutcomes,
-    RunResult,
-    RunSettings,
-    exit_code,
-    result_of,
-)
+from orchestrator.engine.gates import Wait, stop_of
+from orchestrator.engine.result import ArchivedRecords, RunResult, exit_code, result_of
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.engine.run import Run
-from orchestrator.errors import (
-    ExitCode,
-    OrchestratorError,
-    SafetyError,
-    StateError,
-    StateUnusable,
-    UsageError,
-)
+from orchestrator.errors import CallError, ExitCode, OrchestratorError, StateError, StateUnusable
 from orchestrator.events import Broadcast, RunFinished
 from orchestrator.halt import Halt
-from orchestrator.model import AppId, RunId, Status
+from orchestrator.model import AppId, RunId
+from orchestrator.okta.api import OktaApi
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.schema import Plan
-from orchestrator.plan.targets import read_app_ids, resolve
-from orchestrator.report.formats import complete_reports, json_pieces, write_reports
+from orchestrator.plan.targets import resolve
+from orchestrator.report.formats import (
+    complete_reports,
+    json_pieces,
+    with_packs,
+    write_reports,
+)
 from orchestrator.report.stream import EventStream
-from orchestrator.store.base import RunState
 from orchestrator.store.lock import RunLock, state_folder
 from orchestrator.store.sqlite import FILE_NAME, Store
-
-AUTO_WORKERS = 10  # at 50 clones a minute one would do; a larger bucket is worth a few more
 
 
 class Output(StrEnum):
@@ -83,6 +85,7 @@ class Options:
     sandbox: bool = False
     faults: Path | None = None
     fresh: bool = False
+    waits: bool = False
     targets: str | None = None
     state: Path | None = None
     lock_timeout: float = 0.0
@@ -111,6 +114,14 @@ class Execution:
     screen: Screen
     stream: EventStream | None
     observer: Broadcast
+
+    @property
+    def report_folder(self) -> Path:
+        return self.options.report_dir or Path(self.plan.report.dir)
+
+    @property
+    def state_folder(self) -> Path:
+        return state_folder(self.options.state, os.environ)
 
 
 def execute(options: Options) -> ExitCode:
@@ -164,12 +175,66 @@ async def carry_out(execution: Execution) -> ExitCode:
         execution.screen.show_notices(opened.notices)
         if execution.stream:
             execution.stream.run_id = opened.run_id
-        if opened.is_over:
-            result = result_of(store.archive, opened.run_id)
-            complete_reports(result, report_folder(execution), execution.plan.report.formats)
-        else:
-            result = await execute_opened(execution, access, store, opened)
+        halt = Halt()
+        api = await stack.enter_async_context(api_for(execution, access, halt))
+        result = await execute_if_due(execution, access, store, opened, api, halt)
         return tell(execution, result)
+
+
+def api_for(
+    execution: Execution, access: OrgAccess, halt: Halt
+) -> AbstractAsyncContextManager[OktaApi]:
+    return open_api(
+        access,
+        capacity=execution.plan.limits.capacity,
+        bounds=timeouts(os.environ),
+        clock=execution.clock,
+        halt=halt,
+        random=execution.random,
+        observer=execution.observer,
+    )
+
+
+async def execute_if_due(
+    execution: Execution,
+    access: OrgAccess,
+    store: Store,
+    opened: OpenedRun,
+    api: OktaApi,
+    halt: Halt,
+) -> RunResult:
+    """Execute a run if anything of it is due now; else say how it stands, at hardly any cost."""
+    if opened.is_over:
+        return left_as_it_is(execution, store, opened)
+    if opened.is_waiting and not execution.options.waits:
+        try:
+            steps = await steps_now(store, opened.run_id, execution.jobs, api)
+        except CallError as error:  # a clock of our own may be wrong, so nothing goes by it
+            text = f"nothing is begun, for the org does not tell its time: {error.message}"
+            execution.screen.show_notices([text])
+            return left_as_it_is(execution, store, opened)
+        if not any(map(is_due, steps.values())):
+            return left_as_it_is(execution, store, opened, waits_in(steps))
+    with told_before_calls():
+        opened.begin(store)
+    return await execute_opened(execution, access, store, opened, api, halt)
+
+
+def left_as_it_is(
+    execution: Execution,
+    store: Store,
+    opened: OpenedRun,
+    waits: Mapping[str, Wait] | None = None,
+) -> RunResult:
+    """Return the result of a run of which nothing is due, and say what it waits for."""
+    result = with_packs(result_of(store.archive, opened.run_id), execution.report_folder)
+    complete_reports(result, execution.report_folder, execution.plan.report.formats)
+    awaited = requests_awaited(store.archive, opened.run_id)
+    stop = stop_of({**(waits or {}), **awaited})
+    if stop is not None:
+        result = replace(result, stop=stop)
+        execution.screen.show_waiting(stop)
+    return result
 
 
 def tell(execution: Execution, result: RunResult) -> ExitCode:
@@ -201,7 +266,7 @@ async def open_store(execution: Execution, org: str) -> AsyncIterator[Store]:
         with Store.memory(clock=clock) as store:
             yield store
         return
-    folder = state_folder(options.state, os.environ)
+    folder = execution.state_folder
     lock = RunLock(folder, execution.plan.name, org, session=this_session(), clock=clock)
     with Store.open(folder / FILE_NAME, clock=clock) as store:
         await lock.take(patience_seconds=options.lock_timeout)
@@ -213,144 +278,92 @@ async def open_store(execution: Execution, org: str) -> AsyncIterator[Store]:
 
 def open_run(execution: Execution, store: Store, org: str) -> OpenedRun:
     options, jobs, session = execution.options, execution.jobs, this_session()
-    name = execution.plan.name
-    new = new_run(execution.run_id, name, org, jobs, dry_run=options.dry_run)
+    new = new_run(
+        execution.run_id,
+        execution.plan.name,
+        org,
+        jobs,
+        dry_run=options.dry_run,
+        plan_file=str(options.plan.absolute()),
+    )
     if options.is_durable:
         forget_old(store, now=execution.clock.wall(), environ=os.environ)
     if options.fresh or not options.is_durable:
-        return create(store, new, jobs, session)
+        known = {} if options.sandbox else made_keys(new, jobs, execution.state_folder)
+        return create(store, new, jobs, session, known=known if options.dry_run else {})
     return continue_or_create(store, new, jobs, session)
 
 
 async def execute_opened(
-    execution: Execution, access: OrgAccess, store: Store, opened: OpenedRun
+    execution: Execution,
+    access: OrgAccess,
+    store: Store,
+    opened: OpenedRun,
+    api: OktaApi,
+    halt: Halt,
 ) -> RunResult:
     """Execute a run, record how it ended, write its report and show it."""
-    plan, halt = execution.plan, Halt()
-    clock, observer = execution.clock, execution.observer
+    plan, clock, options = execution.plan, execution.clock, execution.options
     started = clock.monotonic()
-    opened_api = open_api(
-        access,
-        capacity=plan.limits.capacity,
-        bounds=timeouts(os.environ),
-        clock=clock,
-        halt=halt,
-        random=execution.random,
-        observer=observer,
+    settings = run_settings(
+        plan,
+        execution.jobs,
+        run_id=opened.run_id,
+        org=access.url,
+        pending=opened.pending,
+        dry_run=options.dry_run,
+        quick=options.quick,
+        waits=options.waits,
     )
-    async with opened_api as api, store.journal(opened.run_id) as journal:
+    packs = None
+    if plan.report.handoff is not None and not options.dry_run:
+        packs = packs_for(execution.report_folder, settings)
+    async with store.journal(opened.run_id) as journal:
         run = Run(
-            run_settings(execution, opened, access.url),
+            settings,
             store.archive.jobs(opened.run_id),
             pending=opened.pending if execution.only is None else len(execution.only),
             journal=journal,
             api=api,
             clock=clock,
             halt=halt,
-            observer=observer,
+            observer=execution.observer,
             only=execution.only,
+            hooks=hook_runner(os.environ, plan.folder, clock),
+            packs=packs,
+            seen=store.archive.snapshot(plan.name, access.url) if settings.rolls_out else None,
         )
         with execution.screen:
-            found = ArchivedOutcomes(store.archive, opened.run_id, run.unrecorded)
+            context = run.context
+            found = ArchivedRecords(
+                store.archive,
+                opened.run_id,
+                context.unrecorded,
+                context.unrecorded_activations,
+            )
             await execute_until_signalled(run, found)
         result = await conclude(run, store)
-    paths = write_reports(result, report_folder(execution), plan.report.formats)
+        if packs is not None:
+            result = replace(result, packs=packs.root.name)
+        paths = write_reports(result, execution.report_folder, plan.report.formats)
+        paths += write_requests(store.archive, result.record, execution.report_folder)
+        await after_words(run, result, paths)
     execution.screen.show_result(result, paths, seconds=clock.monotonic() - started)
+    if run.snapshots and not options.sandbox:
+        remember(execution, access.url, run)
     return result
 
 
-def report_folder(execution: Execution) -> Path:
-    return execution.options.report_dir or Path(execution.plan.report.dir)
-
-
-async def conclude(run: Run, store: Store) -> RunResult:
-    """Record how the session ended, and read the result back from the journal."""
-    run_id = run.settings.run_id
-    changed = run.counts[Status.CLONED] + run.counts[Status.PLANNED]
-
-    result = result_of(
-        store.archive,
-        run_id,
-        changed=changed,
-        forecast=run.forecast,
-        stop=run.stop_reason,
-        unrecorded=run.unrecorded,
-    )
-    left = store.archive.counts(run_id).pending
+def remember(execution: Execution, org: str, run: Run) -> None:
+    """Keep what a preview has seen, for the run to tell what has changed since."""
     try:
-        await run.journal.end_session(
-            RunState.STOPPED if left else RunState.FINISHED,
-            stop=run.stop_reason,
-            exit_code=exit_code(result),
-        )
-    except StateError:
-        if not run.unrecorded:
-            raise
-    record = store.archive.run(run_id)  # the outcomes are the same; the run now says how it ended
-    return replace(result, record=record, finished_at=record.updated_at)
+        with Store.open(execution.state_folder / FILE_NAME, clock=execution.clock) as store:
+            store.save_snapshot(execution.plan.name, org, run.snapshots)
+    except StateError as error:
+        text = f"what this preview saw is not remembered: {error.message}"
+        execution.screen.show_notices([text])
 
 
 def new_run_id(clock: Clock, random: Random) -> RunId:
     """Return an id that sorts by time and does not collide within a second."""
     return RunId(f"{clock.wall():%Y%m%dT%H%M%SZ}-{random.getrandbits(24):06x}")
-
-
-def run_settings(execution: Execution, opened: OpenedRun, org: str) -> RunSettings:
-    """Turn the plan's limits into numbers for this set of targets."""
-    limits, options = execution.plan.limits, execution.options
-    targets = sum(job.size for job in execution.jobs)
-    workers = AUTO_WORKERS if limits.workers == "auto" else limits.workers
-    return RunSettings(
-        run_id=opened.run_id,
-        plan=execution.plan.name,
-        org=org,
-        dry_run=options.dry_run,
-        quick=options.quick,
-        workers=max(1, min(workers, opened.pending)),
-        deadline_seconds=limits.deadline,
-        max_targets=limits.max_targets,
-        stop_after_failures=failure_budget(limits.stop_after_failures, targets),
-    )
-
-
-def failure_budget(budget: float | None, targets: int) -> int | None:
-    """Return the number of failures that stops a run; a share of the targets is rounded up."""
-    if isinstance(budget, float):
-        return max(1, ceil(budget * targets - 1e-9))
-    return budget
-
-
-def check_belt(plan: Plan, jobs: Sequence[ResolvedJob]) -> None:
-    """Refuse a run that could change more apps than the plan allows.
-
-    Raises:
-        SafetyError: there are more targets than `limits.max_changes`.
-    """
-    targets, most = sum(job.size for job in jobs), plan.limits.max_changes
-    if most is not None and targets > most:
-        raise SafetyError(
-            f"the plan has {targets} targets, but limits.max_changes allows {most} changes",
-            hint="look at `okta-keys preview`, then raise max_changes or split the plan",
-        )
-
-
-def chosen_targets(given: str | None, jobs: Sequence[ResolvedJob]) -> frozenset[AppId] | None:
-    """Read `--targets @FILE`: the targets of the plan that this execution is restricted to.
-
-    Raises:
-        UsageError: it names no file, or the file lists an app that is no target of the plan.
-        PlanError: the file is wrong.
-    """
-    if given is None:
-        return None
-    if not given.startswith("@"):
-        raise UsageError("--targets takes a file: --targets @failed.csv")
-    chosen = frozenset(read_app_ids(Path(given[1:])))
-    planned = {target.app for job in jobs for target in job.stream()}
-    strangers = sorted(chosen - planned)
-    if strangers:
-        raise UsageError(
-            f"{given[1:]} lists {len(strangers)} apps that are no targets of the plan, "
-            f"such as {strangers[0]}"
-        )
-    return chosen

@@ -5,10 +5,8 @@ Only light imports here: `--help` must not wait for libraries that no help text 
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
-from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -16,6 +14,28 @@ import typer
 from typer.exceptions import TyperException
 
 from orchestrator import __version__
+from orchestrator.cli import rotation
+from orchestrator.cli.arguments import (
+    Detailed,
+    Faults,
+    Fresh,
+    LockTimeout,
+    OutputChoice,
+    OutputOption,
+    PlanPath,
+    Quick,
+    Quiet,
+    ReportChoice,
+    ReportDir,
+    RunName,
+    Sandbox,
+    SchemaChoice,
+    StateDir,
+    Targets,
+    Verbose,
+    Waits,
+    start_logging,
+)
 from orchestrator.errors import ExitCode, OrchestratorError, PlanError, UsageError
 
 EPILOG = """
@@ -33,6 +53,8 @@ Examples:
   okta-keys run plans/quickstart.yaml --sandbox
   okta-keys preview rotation.yaml
   okta-keys run rotation.yaml --output json > result.json
+  okta-keys ack latest --target 0oa8ae0dv4RGQvjyZ0h7
+  okta-keys rollback latest --dry-run
 """
 
 app = typer.Typer(
@@ -41,71 +63,9 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     no_args_is_help=True,
     epilog=EPILOG,
-    help="Clone one Okta signing key into many apps: paced, repeatable, every success proven.",
+    help="Rotate Okta signing keys across many apps: paced, repeatable, proven, reversible.",
 )
-
-
-class OutputChoice(StrEnum):
-    """What goes to stdout."""
-
-    text = "text"
-    json = "json"
-    ndjson = "ndjson"
-
-
-class ReportChoice(StrEnum):
-    """How a report is printed."""
-
-    text = "text"
-    json = "json"
-    csv = "csv"
-    failed = "failed"
-
-
-class SchemaChoice(StrEnum):
-    """Which JSON Schema to print."""
-
-    plan = "plan"
-    report = "report"
-
-
-PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan file (YAML).")]
-Sandbox = Annotated[
-    bool, typer.Option("--sandbox", help="Use a sandbox org in this process, not the real one.")
-]
-Faults = Annotated[
-    Path | None, typer.Option(metavar="FILE", help="Faults for the sandbox to make.")
-]
-OutputOption = Annotated[
-    OutputChoice, typer.Option("--output", help="Data on stdout; text for people is on stderr.")
-]
-ReportDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where reports go, instead of the plan's dir.")
-]
-Quiet = Annotated[
-    bool, typer.Option("--quiet", "-q", help="Say nothing unless something changed or failed.")
-]
-Detailed = Annotated[
-    bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
-]
-Quick = Annotated[
-    bool, typer.Option("--quick", help="Dry run without a read per target: cheaper, less exact.")
-]
-Fresh = Annotated[
-    bool, typer.Option("--new", help="Begin a new run, also where one could be continued.")
-]
-Targets = Annotated[
-    str | None, typer.Option(metavar="@FILE", help="Only these targets: a CSV, such as failed.csv.")
-]
-StateDir = Annotated[
-    Path | None, typer.Option(metavar="DIR", help="Where runs are remembered. [OKTA_KEYS_STATE]")
-]
-LockTimeout = Annotated[
-    float, typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for another run to end.")
-]
-Verbose = Annotated[
-    bool, typer.Option("--verbose", "-v", help="Log every call to stderr; never a secret.")
-]
+app.add_typer(rotation.commands)
 
 
 def version_asked(value: bool) -> None:  # noqa: FBT001 - Typer's callback
@@ -133,6 +93,7 @@ def run(
     sandbox: Sandbox = False,
     faults: Faults = None,
     new: Fresh = False,
+    wait: Waits = False,
     targets: Targets = None,
     state: StateDir = None,
     lock_timeout: LockTimeout = 0.0,
@@ -142,11 +103,13 @@ def run(
     detailed_exitcode: Detailed = False,
     verbose: Verbose = False,
 ) -> int:
-    """Clone the plan's keys into its targets, and write the report. Goes on where it stopped."""
+    """Do what is due of a plan, and write the report. Goes on where it stopped."""
     from orchestrator.cli.execute import Options, Output, execute
 
     if quick and not dry_run:
         raise UsageError("--quick goes with --dry-run")
+    if wait and dry_run:
+        raise UsageError("--wait does not go with --dry-run: nothing is waited for")
     if faults and not sandbox:
         raise UsageError("--faults goes with --sandbox")
     start_logging(verbose=verbose)
@@ -157,6 +120,7 @@ def run(
         sandbox=sandbox,
         faults=faults,
         fresh=new,
+        waits=wait,
         targets=targets,
         state=state,
         lock_timeout=lock_timeout,
@@ -175,6 +139,7 @@ def preview(
     quick: Quick = False,
     sandbox: Sandbox = False,
     faults: Faults = None,
+    state: StateDir = None,
     output: OutputOption = OutputChoice.text,
     report_dir: ReportDir = None,
     quiet: Quiet = False,
@@ -188,6 +153,7 @@ def preview(
         quick=quick,
         sandbox=sandbox,
         faults=faults,
+        state=state,
         output=output,
         report_dir=report_dir,
         quiet=quiet,
@@ -215,9 +181,7 @@ def status(
 
 @app.command()
 def report(
-    run_id: Annotated[
-        str, typer.Argument(metavar="RUN", help="A run, the start of its id, or `latest`.")
-    ],
+    run_id: RunName,
     *,
     format_: Annotated[ReportChoice, typer.Option("--format")] = ReportChoice.text,
     verify: Annotated[
@@ -281,15 +245,6 @@ def sandbox(
             limited=not no_limits,
             faults=faults,
         )
-    )
-
-
-def start_logging(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
     )
 
 

@@ -6,11 +6,16 @@ import os
 import shlex
 import socket
 import sys
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from pathlib import Path
 
 from orchestrator import __version__
+from orchestrator.clock import SystemClock
+from orchestrator.engine.gates import still_due
+from orchestrator.engine.keys import CSR_CREATED
 from orchestrator.engine.resume import (
     KnownJob,
     PlanChanges,
@@ -19,9 +24,16 @@ from orchestrator.engine.resume import (
     digest_of,
 )
 from orchestrator.errors import ConfigError, InputError
-from orchestrator.model import RunId, Status
-from orchestrator.store.base import JobRecord, NewRun, RunRecord, RunState, Session
-from orchestrator.store.sqlite import Store
+from orchestrator.model import ActivationState, KeyKind, RunId, Status
+from orchestrator.store.base import (
+    Archive,
+    JobRecord,
+    NewRun,
+    RunRecord,
+    RunState,
+    Session,
+)
+from orchestrator.store.sqlite import FILE_NAME, Store
 
 KEEP_VARIABLE = "OKTA_KEYS_KEEP_DAYS"
 KEEP_DAYS = 400  # a year, and a month to look back
@@ -34,7 +46,14 @@ class OpenedRun:
     run_id: RunId
     pending: int  # targets that this execution is to settle
     is_over: bool = False  # there is nothing to do, and the run says so itself
+    is_waiting: bool = False  # nothing is to be staged, and what is left may wait for its gates
+    takes_up: Session | None = None  # it was begun before: this is the next session of it
     notices: tuple[str, ...] = ()
+
+    def begin(self, store: Store) -> None:
+        """Record that this process goes on with the run, where it was begun before."""
+        if self.takes_up is not None:
+            store.begin_session(self.run_id, self.takes_up)
 
 
 def this_session() -> Session:
@@ -43,15 +62,53 @@ def this_session() -> Session:
     return Session(pid=os.getpid(), host=socket.gethostname(), command=command, version=__version__)
 
 
-def create(store: Store, new: NewRun, jobs: Sequence[ResolvedJob], session: Session) -> OpenedRun:
-    """Begin a run with all targets of the plan."""
+def create(
+    store: Store,
+    new: NewRun,
+    jobs: Sequence[ResolvedJob],
+    session: Session,
+    *,
+    known: Mapping[str, JobRecord] | None = None,
+) -> OpenedRun:
+    """Begin a run with all targets of the plan. `known` has the keys of jobs that have one."""
     records = [
-        JobRecord(position=number, name=job.name, key=job.key, dropped=job.dropped)
-        for number, job in enumerate(jobs)
+        record_of(number, job, (known or {}).get(job.name)) for number, job in enumerate(jobs)
     ]
     targets = ((number, target) for number, job in enumerate(jobs) for target in job.stream())
     store.create_run(new, records, targets, session)
     return OpenedRun(run_id=new.run_id, pending=sum(job.size for job in jobs))
+
+
+def record_of(position: int, job: ResolvedJob, known: JobRecord | None = None) -> JobRecord:
+    """Return what a run keeps of a job that it is given."""
+    return JobRecord(
+        position=position,
+        name=job.name,
+        key=known.key if known else job.key,
+        wanted=job.wanted,
+        certificate=known.certificate if known else None,
+        dropped=job.dropped,
+    )
+
+
+def made_keys(new: NewRun, jobs: Sequence[ResolvedJob], folder: Path) -> dict[str, JobRecord]:
+    """Return the jobs whose key the last run of the plan has made, or looked up, already.
+
+    A preview shows what a run would do, and that run would go on with these keys.
+    """
+    path = folder / FILE_NAME
+    if not path.exists() or all(job.key.is_known for job in jobs):
+        return {}
+    with Store.open(path, clock=SystemClock()) as store:
+        earlier = store.archive.runs(plan=new.plan, org=new.org)
+        if not earlier:
+            return {}
+        wanted = {job.name: job.wanted for job in jobs}
+        return {
+            job.name: job
+            for job in store.archive.jobs(earlier[0].run_id)
+            if job.key.is_known and wanted.get(job.name) == job.wanted
+        }
 
 
 def forget_old(store: Store, *, now: datetime, environ: Mapping[str, str]) -> None:
@@ -77,10 +134,23 @@ def forget_old(store: Store, *, now: datetime, environ: Mapping[str, str]) -> No
 
 
 def new_run(
-    run_id: RunId, plan: str, org: str, jobs: Sequence[ResolvedJob], *, dry_run: bool
+    run_id: RunId,
+    plan: str,
+    org: str,
+    jobs: Sequence[ResolvedJob],
+    *,
+    dry_run: bool,
+    plan_file: str = "",
 ) -> NewRun:
     """Describe a run that is to be created."""
-    return NewRun(run_id=run_id, plan=plan, org=org, plan_digest=digest_of(jobs), dry_run=dry_run)
+    return NewRun(
+        run_id=run_id,
+        plan=plan,
+        org=org,
+        plan_digest=digest_of(jobs),
+        dry_run=dry_run,
+        plan_file=plan_file,
+    )
 
 
 def continue_or_create(
@@ -105,35 +175,96 @@ def continue_or_create(
         apply_changes(store, last, new, jobs, changes)
         if changes.lines():
             notices = [f"the plan has changed since run {last.run_id} began:", *changes.lines()]
-    return take_up(store, last, session, notices)
+    return take_up(store, last, jobs, session, notices)
 
 
-def take_up(store: Store, last: RunRecord, session: Session, notices: Sequence[str]) -> OpenedRun:
-    """Go on with a run; one whose targets all hold the key is left alone."""
+def take_up(
+    store: Store,
+    last: RunRecord,
+    jobs: Sequence[ResolvedJob],
+    session: Session,
+    notices: Sequence[str],
+) -> OpenedRun:
+    """Go on with a run; one of which nothing is left to do is left alone."""
     counts = store.archive.counts(last.run_id)
     due = counts.total - counts.staged
-    if due == 0 and last.state is not RunState.RUNNING:
-        done = f"nothing to do: all {counts.staged} targets hold the key (run {last.run_id})"
+    to_stage = due - awaiting_key(store.archive, last, jobs)
+    left = to_activate(store.archive, last, jobs)
+    if due == 0 and left == 0 and last.state is not RunState.RUNNING:
+        done = f"nothing to do: {what_is_done(store.archive, last, jobs)} (run {last.run_id})"
         return OpenedRun(run_id=last.run_id, pending=0, is_over=True, notices=(*notices, done))
+    is_waiting = to_stage == 0 and last.state is not RunState.RUNNING and not notices
     ended = "that did not end as it should" if last.state is RunState.RUNNING else "from before"
     failed = counts.settled[Status.FAILED]
     again = f", {failed} of them again" if failed else ""
-    told = f"continuing run {last.run_id} {ended}: {counts.staged} done, {due} to do{again}"
-    store.begin_session(last.run_id, session)
-    return OpenedRun(run_id=last.run_id, pending=due, notices=(*notices, told))
+    more = f", {left} to activate" if left else ""
+    told = f"continuing run {last.run_id} {ended}: {counts.staged} done, {due} to do{again}{more}"
+    return OpenedRun(
+        run_id=last.run_id,
+        pending=due,
+        is_waiting=is_waiting,
+        takes_up=session,
+        notices=(*notices, told),
+    )
+
+
+def what_is_done(archive: Archive, run: RunRecord, jobs: Sequence[ResolvedJob]) -> str:
+    """Say of a run that is over what it has come to."""
+    text = f"all {archive.counts(run.run_id).staged} targets hold the key"
+    rolls_out = {job.name for job in jobs if job.settings.rollout is not None}
+    states: Counter[ActivationState | None] = Counter()
+    for job in archive.jobs(run.run_id):
+        if job.name in rolls_out:
+            for counts in archive.waves(run.run_id, job.position):
+                states.update(counts.activations)
+    told = [
+        (sum(number for state, number in states.items() if state and state.is_active), "active"),
+        (states[ActivationState.ROLLED_BACK], "rolled back (--new begins another rotation)"),
+        (states[ActivationState.FAILED], "could not be activated"),
+        (states[ActivationState.SKIPPED], "left out"),
+    ]
+    return ", ".join([text, *(f"{number} {what}" for number, what in told if number)])
+
+
+def awaiting_key(archive: Archive, run: RunRecord, jobs: Sequence[ResolvedJob]) -> int:
+    """Count the targets whose key a CA still has to sign; nothing can be done for them."""
+    sizes = {job.name: job.size for job in jobs}
+    asked = {event.body.get("job") for event in archive.events(run.run_id, kind=CSR_CREATED)}
+    return sum(
+        sizes.get(job.name, 0)
+        for job in archive.jobs(run.run_id)
+        if job.wanted.kind is KeyKind.CSR and not job.key.is_known and job.position in asked
+    )
+
+
+def to_activate(archive: Archive, run: RunRecord, jobs: Sequence[ResolvedJob]) -> int:
+    """Count the staged targets whose activation is still to come."""
+    wanted = {job.name: job.settings for job in jobs if job.settings.rollout is not None}
+    left = 0
+    for job in archive.jobs(run.run_id):
+        if job.name not in wanted:
+            continue
+        waves = archive.waves(run.run_id, job.position)
+        left += sum(still_due(counts, wanted[job.name]) for counts in waves)
+        if not waves:  # `activate` is new in the plan
+            left += archive.counts(run.run_id).staged
+    return left
 
 
 def compare(store: Store, last: RunRecord, jobs: Sequence[ResolvedJob]) -> PlanChanges:
     """Say what is different between a run and the plan as it is now."""
     records = store.archive.jobs(last.run_id)
     unfinished = dict.fromkeys((job.name for job in records), 0)
-    for _, target, outcome in store.archive.targets(last.run_id):
-        unfinished[target.job] += outcome is None or not outcome.status.is_staged
+    for record in store.archive.targets(last.run_id):
+        outcome = record.outcome
+        unfinished[record.target.job] += outcome is None or not outcome.status.is_staged
     known = {
-        job.name: KnownJob(name=job.name, key=job.key, unfinished=unfinished[job.name])
+        job.name: KnownJob(
+            name=job.name, key=job.key, wanted=job.wanted, unfinished=unfinished[job.name]
+        )
         for job in records
     }
-    recorded = ((target, out) for _, target, out in store.archive.targets(last.run_id))
+    recorded = ((each.target, each.outcome) for each in store.archive.targets(last.run_id))
     return changes_between(known, recorded, jobs)
 
 
@@ -167,7 +298,7 @@ def apply_changes(
     """Bring a run up to date with its plan."""
     positions = {job.name: job.position for job in store.archive.jobs(last.run_id)}
     added = [
-        JobRecord(position=len(positions) + number, name=job.name, key=job.key, dropped=job.dropped)
+        record_of(len(positions) + number, job)
         for number, job in enumerate(job for job in jobs if job.name not in positions)
     ]
     positions |= {job.name: job.position for job in added}

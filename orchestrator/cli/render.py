@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from pathlib import Path
 from types import TracebackType
@@ -14,27 +14,56 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.engine.gates import numbered
 from orchestrator.engine.result import Forecast, RunResult
 from orchestrator.events import (
+    ActivationSettled,
     CallPaced,
     Event,
+    HookEnded,
+    KeyMade,
+    Noticed,
     RunStarted,
     RunStopping,
     SourceRead,
     TargetSettled,
+    WaveBegun,
+    WaveHeld,
 )
-from orchestrator.model import Outcome, Reason, Status
-from orchestrator.store.base import JobRecord
+from orchestrator.model import (
+    NEW_KID,
+    Activation,
+    ActivationState,
+    KeyKind,
+    Outcome,
+    Reason,
+    Status,
+    StopCause,
+)
+from orchestrator.report.document import remarks_on
+from orchestrator.store.base import JobRecord, StopRecord, TargetRecord
 
 MOST_ROWS = 40  # of a table; the report holds them all
 STYLES = {
     Status.PLANNED: "cyan",
     Status.CLONED: "green",
+    Status.GENERATED: "green",
     Status.ALREADY_PRESENT: "green",
     Status.FAILED: "bold red",
     Status.SKIPPED: "yellow",
 }
 
+
+STATE_STYLES = {
+    ActivationState.PLANNED: "cyan",
+    ActivationState.INTENDED: "yellow",
+    ActivationState.ACTIVATED: "green",
+    ActivationState.VERIFIED: "green",
+    ActivationState.FAILED: "bold red",
+    ActivationState.SKIPPED: "yellow",
+    ActivationState.REVERTING: "yellow",
+    ActivationState.ROLLED_BACK: "magenta",
+}
 
 CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
@@ -61,6 +90,7 @@ class Screen:
             disable=quiet or not self.console.is_terminal,
         )
         self.task = self.progress.add_task("targets", total=None, note="")
+        self.wave_task = self.progress.add_task("activations", total=0, note="", visible=False)
 
     def __enter__(self) -> Self:
         self.progress.start()
@@ -84,10 +114,9 @@ class Screen:
                 self.progress.update(self.task, total=event.targets)
                 if event.dry_run:
                     self.say("[bold cyan]DRY RUN[/]: nothing will be changed")
-                noun = "target" if event.targets == 1 else "targets"
                 self.say(
                     f"{escape(event.plan)} on {escape(event.org)}: "
-                    f"{event.targets} {noun}, run {event.run_id}"
+                    f"{numbered(event.targets)}, run {event.run_id}"
                 )
             case SourceRead() if event.problem:
                 self.say(f"[red]job {escape(event.job)}[/]: {escape(event.problem)}")
@@ -96,10 +125,40 @@ class Screen:
                 self.progress.update(self.task, note=f"waiting {seconds}s for the rate limit")
                 if not self.console.is_terminal:
                     self.say(f"waiting {seconds}s for the rate limit of {escape(event.bucket)}")
+            case KeyMade():
+                verb = "adopted, for its call's answer was lost" if event.adopted else "made"
+                self.say(f"job {escape(event.job)}: key {event.key.kid} {verb}")
             case RunStopping():
                 self.say(
                     f"[yellow]stopping[/]: {escape(event.detail)}; finishing the calls in flight"
                 )
+
+            case _:
+                self.notify_of_waves(event)
+
+    def notify_of_waves(self, event: Event) -> None:
+        """Show what has to do with activations, and with the plan's hooks."""
+        match event:
+            case WaveBegun():
+                total = (self.progress.tasks[self.wave_task].total or 0) + event.targets
+                self.progress.update(self.wave_task, total=total, visible=True)
+                self.say(
+                    f"job {escape(event.job)}: wave {event.wave} of {event.waves} begins, "
+                    f"{numbered(event.targets)}"
+                )
+            case ActivationSettled():
+                self.progress.update(self.wave_task, advance=1)
+                if event.activation.is_failure:
+                    self.say(f"[red]not as it should be[/] {describe_activation(event.activation)}")
+            case WaveHeld():
+                self.say(f"[red]held[/] job {escape(event.job)}: {escape(event.detail)}")
+            case HookEnded() if not event.ok:
+                about = f" for {event.app}" if event.app else ""
+                self.say(
+                    f"[yellow]hook[/] {escape(event.command)}{escape(about)} {escape(event.detail)}"
+                )
+            case Noticed():
+                self.say(f"[yellow]note[/]: {escape(event.text)}")
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -112,9 +171,7 @@ class Screen:
 
     def show_result(self, result: RunResult, paths: Sequence[Path], *, seconds: float) -> None:
         """Show what the run came to; quiet runs speak only of changes and failures."""
-        counts = result.counts
-        eventful = result.stop or result.changed or counts[Status.FAILED]
-        if self.quiet and not (eventful or counts[Status.SKIPPED]):
+        if self.quiet and not (result.is_eventful or result.unstaged):
             return
         self.console.print()
         for job in result.jobs:
@@ -123,12 +180,36 @@ class Screen:
         if result.forecast:
             self.show_forecast(result.forecast)
         if result.stop:
-            self.console.print(f"[yellow]stopped[/]: {escape(result.stop.detail)}", soft_wrap=True)
-            hint = result.stop.hint or "run the same plan again: what is done stays done"
-            self.console.print(f"  hint: {escape(hint)}", soft_wrap=True)
+            self.show_stop(result.stop)
         self.console.print(f"{count_line(result)} in {duration(seconds)}", soft_wrap=True)
+        for remark in remarks_on(result):
+            self.console.print(f"[dim]{escape(remark)}[/]", soft_wrap=True)
         for path in paths:
             self.console.print(f"report: {escape(str(path))}", soft_wrap=True)
+
+    def show_stop(self, stop: StopRecord) -> None:
+        """Say why the run has not come to its end."""
+        waits = stop.cause is StopCause.WAITING
+        word = "[cyan]waiting[/]" if waits else "[yellow]stopped[/]"
+        for line in stop.detail.split("; "):
+            self.console.print(f"{word}: {escape(line)}", soft_wrap=True)
+        hint = stop.hint or "run the same plan again: what is done stays done"
+        self.console.print(f"  hint: {escape(hint)}", soft_wrap=True)
+
+    def show_waiting(self, stop: StopRecord) -> None:
+        """Say of a run of which nothing is due now what it waits for."""
+        if not self.quiet:
+            self.show_stop(stop)
+
+    def show_rollback(self, activations: Sequence[Activation]) -> None:
+        """Show what a rollback would do."""
+        self.say("[bold cyan]DRY RUN[/]: nothing will be changed")
+        for activation in activations[:MOST_ROWS]:
+            self.say(describe_activation(activation))
+        if len(activations) > MOST_ROWS:
+            self.say(f"... and {len(activations) - MOST_ROWS} more")
+        number = sum(each.state is ActivationState.PLANNED for each in activations)
+        self.say(f"{number} of {len(activations)} would sign again with their former key")
 
     def show_targets(self, result: RunResult) -> None:
         """Show every target of a small run; of a large one, those that failed.
@@ -136,18 +217,18 @@ class Screen:
         Targets that were not called have nothing to tell apart: their number and the job say it.
         """
         large = sum(result.counts.values()) > MOST_ROWS
-        told = (Status.FAILED,) if large else tuple(set(Status) - {Status.SKIPPED})
-        number = sum(result.counts[status] for status in told)
-        rows = (outcome for outcome in result.outcomes if outcome.status in told)
-        if number:
-            self.console.print(target_table(islice(rows, MOST_ROWS)))
-        if number > MOST_ROWS:
-            self.console.print(f"... and {number - MOST_ROWS} more: see the report")
+        told = told_of(result, large=large)
+        if rows := list(islice(told, MOST_ROWS)):
+            self.console.print(target_table(rows))
+        if more := sum(1 for _ in told):
+            self.console.print(f"... and {more} more: see the report")
 
     def show_forecast(self, forecast: Forecast) -> None:
         for kid, apps in forecast.sharing.items():
             noun = "app shares" if apps == 1 else "apps will share"
-            self.console.print(f"at least {apps} {noun} key {kid}", soft_wrap=True)
+            is_new = kid.startswith(f"{NEW_KID} ")
+            key = f"the new key of job {kid[5:-1]}" if is_new else f"key {kid}"
+            self.console.print(f"at least {apps} {noun} {escape(key)}", soft_wrap=True)
         for bucket in forecast.buckets:
             limit = "without a known limit"
             if bucket.limit_per_window is not None:
@@ -168,7 +249,7 @@ def describe(outcome: Outcome) -> str:
 
 def job_line(job: JobRecord) -> str:
     """Return one line about a job's source."""
-    line = f"job {escape(job.name)}: key {job.key.kid} of app {job.key.app}"
+    line = f"job {escape(job.name)}: {key_text(job)}"
     if job.certificate:
         certificate = job.certificate
         line += (
@@ -183,19 +264,68 @@ def job_line(job: JobRecord) -> str:
     return line
 
 
-def target_table(outcomes: Iterable[Outcome]) -> Table:
+def key_text(job: JobRecord) -> str:
+    """Say which key a job is about, as far as it is known."""
+    if job.wanted.kind is KeyKind.GENERATE_EACH:
+        return f"a new key for every target, for {job.wanted.validity_years} years"
+    owner = f"of {job.key.resource} {job.key.app}"
+    if job.key.is_known:
+        return f"key {job.key.kid} {owner}"
+    if job.wanted.kind is KeyKind.GENERATE:
+        return f"a new key {owner}, for {job.wanted.validity_years} years"
+    if job.wanted.kind is KeyKind.CSR:
+        return f"a key {owner} whose certificate is still to be signed"
+    return f"the {job.wanted.kind.value} key {owner}"
+
+
+def told_of(result: RunResult, *, large: bool) -> Iterator[TargetRecord]:
+    """Yield the targets that a person is told of one by one."""
+    for record in result.records:
+        outcome, activation = record.outcome, record.activation
+        if outcome is None or outcome.status is Status.SKIPPED:
+            continue
+        wrong = activation is not None and activation.is_failure
+        if not large or wrong or outcome.status is Status.FAILED:
+            yield record
+
+
+def target_table(records: Iterable[TargetRecord]) -> Table:
     """Return a table with a row per target: what became of it, and how that is known."""
     table = Table(box=None, pad_edge=False, header_style="dim")
     table.add_column("app", no_wrap=True)
     table.add_column("outcome", no_wrap=True)
     table.add_column("proof", overflow="fold")
-    for outcome in outcomes:
+    for record in records:
+        outcome, activation = record.outcome, record.activation
+        if outcome is None:
+            continue
+        word, style = outcome.status.value, STYLES[outcome.status]
+        proof = proof_text(outcome)
+        if activation is not None and outcome.status is not Status.FAILED:
+            word, style = activation.state.value, STATE_STYLES[activation.state]
+            proof = activation_text(activation)
+        if activation is not None and activation.is_failure:
+            style = STATE_STYLES[ActivationState.FAILED]
         table.add_row(
             Text(outcome.target.app),
-            Text(outcome.status.value, style=STYLES[outcome.status]),
-            Text(proof_text(outcome).translate(CONTROLS)),
+            Text(word.replace("_", " "), style=style),
+            Text(proof.translate(CONTROLS)),
         )
     return table
+
+
+def describe_activation(activation: Activation) -> str:
+    return f"{escape(activation.target.app)}: {escape(activation_text(activation))}"
+
+
+def activation_text(activation: Activation) -> str:
+    """Return how an activation stands, and how that is known, in one line."""
+    text = activation.detail
+    if activation.label:
+        text = f"{activation.label}: {text}"
+    if activation.state.is_active and activation.previous_kid:
+        text += f", before with {activation.previous_kid}"
+    return f"{text}; {activation.problem}" if activation.problem else text
 
 
 def proof_text(outcome: Outcome) -> str:
@@ -217,7 +347,25 @@ def count_line(result: RunResult) -> str:
         if number
     ]
     prefix = "[bold cyan]DRY RUN[/] " if result.record.dry_run else ""
-    return f"{prefix}{', '.join(parts) or 'no targets'}"
+    line = f"{prefix}{', '.join(parts) or 'no targets'}"
+    states = [
+        f"[{STATE_STYLES[state]}]{number} {word_of(state)}[/]"
+        for state, number in result.activations.items()
+        if number
+    ]
+    if result.problems:
+        states.append(f"[bold red]{result.problems} with a problem[/]")
+    return f"{line}; {', '.join(states)}" if states else line
+
+
+def word_of(state: ActivationState) -> str:
+    """Return the word for a state where it stands beside outcomes of staging."""
+    words = {
+        ActivationState.PLANNED: "to be activated",
+        ActivationState.FAILED: "failed to activate",
+        ActivationState.SKIPPED: "not activated",
+    }
+    return words.get(state, state.value.replace("_", " "))
 
 
 def duration(seconds: float) -> str:

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 from orchestrator.clock import Clock
+from orchestrator.engine.context import HookRunner
+from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, FaultScriptError
 from orchestrator.events import Observer
 from orchestrator.halt import Halt
+from orchestrator.hooks import HookRun, run_hook
+from orchestrator.model import Resource
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.auth import ApiToken
 from orchestrator.okta.http import Timeouts, Transport, open_session
@@ -20,6 +24,8 @@ from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.schema import Plan
+from orchestrator.report.handoff import PackWriter
+from orchestrator.rollout import HookCommand
 from orchestrator.sandbox.faults import FaultScript
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
@@ -40,13 +46,14 @@ class OrgAccess:
     token: Secret
 
 
-def org_access(plan: Plan, environ: Mapping[str, str]) -> OrgAccess:
-    """Return where the plan's org is, from the plan itself or the Okta SDKs' variables.
+def org_access(plan: Plan | None, environ: Mapping[str, str]) -> OrgAccess:
+    """Return where the org is, from the plan itself or the Okta SDKs' variables.
 
     Raises:
         ConfigError: the URL or the token is named nowhere, or the URL cannot be used.
     """
-    url = plan.org.url if plan.org else None
+    org = plan.org if plan else None
+    url = org.url if org else None
     url = url or environ.get(URL_VARIABLE, "").strip()
     if not url:
         raise ConfigError(
@@ -56,7 +63,7 @@ def org_access(plan: Plan, environ: Mapping[str, str]) -> OrgAccess:
     problem = check_org_url(url)
     if problem:
         raise ConfigError(f"the org URL cannot be used: {problem}")
-    reference = (plan.org.auth.token if plan.org else None) or f"env:{TOKEN_VARIABLE}"
+    reference = (org.auth.token if org else None) or f"env:{TOKEN_VARIABLE}"
     return OrgAccess(url=url.rstrip("/"), token=resolve_reference(reference, environ))
 
 
@@ -109,6 +116,21 @@ async def open_api(
         )
 
 
+def hook_runner(environ: Mapping[str, str], folder: Path, clock: Clock) -> HookRunner:
+    """Return what runs the commands of a plan, from the plan's folder."""
+
+    def run(command: HookCommand, context: Mapping[str, object]) -> Awaitable[HookRun]:
+        return run_hook(command, context, environ=environ, clock=clock, cwd=folder)
+
+    return run
+
+
+def packs_for(folder: Path, settings: RunSettings) -> PackWriter:
+    """Return where the hand-off packs of a run go: a folder beside its reports."""
+    root = folder / f"{settings.plan}-{settings.run_id}.handoff"
+    return PackWriter(root, plan=settings.plan, run_id=settings.run_id, org=settings.org)
+
+
 def read_faults(path: Path | None) -> FaultScript:
     """Read a fault script; none means a sandbox that behaves.
 
@@ -136,11 +158,22 @@ async def sandbox_for(jobs: Sequence[ResolvedJob], faults: FaultScript) -> Async
 def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:
     """Add the apps of a plan to a sandbox: every source with its key, every target without."""
     for job in jobs:
-        if job.key.app not in org.apps:
-            org.add_app(job.key.app, label=f"Source of {job.name}")
-        if not org.holds(job.key.app, job.key.kid):
-            org.add_key(job.key.app, job.key.kid)
+        source = job.key.app
+        if source:
+            add_holder(org, source, job.key.resource, label=f"Source of {job.name}")
+        if source and job.key.is_known and not org.holds(source, job.key.kid):
+            org.add_key(source, job.key.kid)
     for job in jobs:
         for target in job.stream():
-            if target.app not in org.apps:
-                org.add_app(target.app, label=f"Sandbox app {len(org.apps)}")
+            label = f"Sandbox {job.key.resource} {len(org.apps) + len(org.idps)}"
+            add_holder(org, target.app, job.key.resource, label=label)
+
+
+def add_holder(org: SandboxOrg, holder_id: str, resource: Resource, *, label: str) -> None:
+    """Add an app, or an identity provider, unless the org has it."""
+    if holder_id in org.apps or holder_id in org.idps:
+        return
+    if resource is Resource.APP:
+        org.add_app(holder_id, label=label)
+    else:
+        org.add_idp(holder_id, name=label)

@@ -11,7 +11,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from orchestrator.model import AppId, KeyRef, Outcome, Target
+from orchestrator.model import AppId, KeyRef, KeySpec, Outcome, Resource, Target
+from orchestrator.rollout import JobSettings
+
+BY_KID = KeySpec()
 
 
 class ResolvedJob(Protocol):
@@ -21,6 +24,10 @@ class ResolvedJob(Protocol):
     def name(self) -> str: ...
     @property
     def key(self) -> KeyRef: ...
+    @property
+    def wanted(self) -> KeySpec: ...
+    @property
+    def settings(self) -> JobSettings: ...
     @property
     def size(self) -> int: ...
     @property
@@ -42,11 +49,17 @@ def digest_of(jobs: Iterable[ResolvedJob]) -> str:
     """
     digest = hashlib.sha256()
     for job in jobs:
-        digest.update(f"job {job.name} {job.key.app} {job.key.kid}\n".encode())
+        digest.update(f"job {job.name} {job.key.app} {job.key.kid}{more_of(job)}\n".encode())
         for target in job.stream():
             tags = "".join(f" {name!r}={value!r}" for name, value in target.tags.items())
             digest.update(f"{target.app}{tags}\n".encode())
     return digest.hexdigest()
+
+
+def more_of(job: ResolvedJob) -> str:
+    """Return what tells jobs apart whose key is not given by its kid, or is not of an app."""
+    resource = "" if job.key.resource is Resource.APP else f" {job.key.resource.value}"
+    return resource if job.wanted == BY_KID else f"{resource} {job.wanted!r}"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,6 +68,7 @@ class KnownJob:
 
     name: str
     key: KeyRef
+    wanted: KeySpec = BY_KID
     unfinished: int  # targets that are not staged
 
 
@@ -93,6 +107,18 @@ def some(names: Iterable[str], most: int = 3) -> str:
     return ", ".join(listed[:most]) + more
 
 
+def is_rekeyed(known: KnownJob, job: ResolvedJob) -> bool:
+    """Say whether the plan's job is now about another key.
+
+    A key that the run has made or looked up is the one that its plan asked for.
+    """
+    if known.wanted != job.wanted:
+        return True
+    if job.wanted == BY_KID:
+        return known.key != job.key
+    return (known.key.app, known.key.resource) != (job.key.app, job.key.resource)
+
+
 def changes_between(
     known: Mapping[str, KnownJob],
     recorded: Iterable[tuple[Target, Outcome | None]],
@@ -103,7 +129,7 @@ def changes_between(
         (target.job, target.app): outcome is not None and outcome.status.is_staged
         for target, outcome in recorded
     }
-    rekeyed = [job.name for job in jobs if job.name in known and known[job.name].key != job.key]
+    rekeyed = [job.name for job in jobs if job.name in known and is_rekeyed(known[job.name], job)]
     added: list[Target] = []
     planned: set[tuple[str, AppId]] = set()
     for job in jobs:

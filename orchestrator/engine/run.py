@@ -1,10 +1,10 @@
-"""One execution of a plan: feed the targets to the pool, stop when told, record every outcome."""
+"""One execution of a plan: stage its targets, activate them in waves, stop when told."""
 
 from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
@@ -12,25 +12,46 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from orchestrator.clock import Clock
-from orchestrator.engine.forecast import forecast
-from orchestrator.engine.machine import SourceKey
+from orchestrator.engine.context import HookRunner, Packs, RunContext
+from orchestrator.engine.followup import FollowUp
+from orchestrator.engine.forecast import calls_per_target, forecast
+from orchestrator.engine.foresee import foresee
+from orchestrator.engine.gates import Gating, Wait, stop_of
+from orchestrator.engine.hooking import Hooks
+from orchestrator.engine.keys import AwaitedKey, EachKey, JobKey
 from orchestrator.engine.pool import run_pool
+from orchestrator.engine.progress import StagingView
 from orchestrator.engine.result import Forecast, RunSettings
-from orchestrator.engine.rotate import (
+from orchestrator.engine.rollouts import Rollouts
+from orchestrator.engine.sources import Sources
+from orchestrator.engine.stage import (
+    Staged,
     access_outcome,
+    generate,
     preview,
-    read_source,
     stage,
     stopped_outcome,
 )
-from orchestrator.errors import AccessError, CallError, Halted, StateError
-from orchestrator.events import Observer, RunStarted, RunStopping, SourceRead, TargetSettled
+from orchestrator.engine.staging import FutureKey, SourceKey
+from orchestrator.errors import AccessError, CallError, StateError
+from orchestrator.events import Observer, RunStarted, TargetSettled
 from orchestrator.halt import Halt
-from orchestrator.model import AppId, KeyRef, Outcome, Reason, Status, StopCause, Target
+from orchestrator.model import (
+    NEW_KID,
+    AppId,
+    AppSnapshot,
+    KeyKind,
+    KeyRef,
+    Outcome,
+    Reason,
+    Status,
+    StopCause,
+    Target,
+)
 from orchestrator.okta.api import OktaApi
-from orchestrator.okta.pacer import Bucket
+from orchestrator.okta.endpoints import ENDPOINTS
 from orchestrator.okta.wire import CallTrace
-from orchestrator.store.base import JobRecord, Journal, StopRecord
+from orchestrator.store.base import JobRecord, Journal, StopRecord, TargetRecord
 
 log = logging.getLogger(__name__)
 
@@ -41,12 +62,20 @@ LAST_WORDS_SECONDS = 10.0  # for recording what a cancelled target came to
 class Task:
     """A target on its way to a worker."""
 
+    job: JobRecord
     target: Target
-    source: SourceKey
+    key: SourceKey | FutureKey | EachKey
+    staged: Outcome | None = None  # it was staged before, and only lacks what follows
+
+    @property
+    def ref(self) -> KeyRef:
+        if isinstance(self.key, EachKey):
+            return KeyRef(app=self.target.app, kid=NEW_KID, resource=self.key.resource)
+        return self.key.ref
 
 
 class Run:
-    """Executes what is pending in a run's journal.
+    """Executes what is due in a run's journal.
 
     `execute` may be cancelled at any await; what was settled by then is in the journal.
     """
@@ -63,27 +92,62 @@ class Run:
         halt: Halt,
         observer: Observer,
         only: frozenset[AppId] | None = None,
+        hooks: HookRunner | None = None,
+        packs: Packs | None = None,
+        seen: Mapping[AppId, AppSnapshot] | None = None,
     ) -> None:
+        self.context = RunContext(
+            settings,
+            journal=journal,
+            api=api,
+            clock=clock,
+            halt=halt,
+            observer=observer,
+            hooks=hooks,
+            packs=packs,
+        )
         self.settings = settings
         self.jobs = jobs
         self.pending = pending
         self.journal = journal
         self.api = api
         self.clock = clock
-        self.halt = halt
         self.observer = observer
         self.only = only  # the targets to which this execution is restricted
-        self.sources: dict[KeyRef, SourceKey | str] = {}
-        self.stop_reason: StopRecord | None = None
-        self.unrecorded: dict[tuple[str, str], Outcome] = {}
+        self.sources = Sources(self.context, jobs)
+        self.hooks = Hooks(self.context)
+        self.staging = StagingView()
+        self.follow_up = FollowUp(self.context, self.hooks, self.staging)
+        self.rollouts = Rollouts(
+            self.context,
+            jobs,
+            hooks=self.hooks,
+            staging=self.staging,
+            seen=seen or {},
+            only=only,
+        )
+        self.awaited: dict[str, Wait] = {}  # jobs whose key comes from outside
+        self.snapshots: list[AppSnapshot] = []  # what a dry run has seen
         self.counts: Counter[Status] = Counter()  # of this execution
         self.fed = 0
         self.spent = 0  # of max_targets: fed, less those found to be done already
         self.room = anyio.Event()  # set, and renewed, whenever a target is settled
         self.forecast: Forecast | None = None
 
+    @property
+    def stop_reason(self) -> StopRecord | None:
+        return self.context.stop_reason
+
+    @property
+    def unrecorded(self) -> dict[tuple[str, str], Outcome]:
+        return self.context.unrecorded
+
+    def stop(self, cause: StopCause, detail: str, hint: str | None = None) -> None:
+        """Start nothing further, and end every wait. The first cause is the one that counts."""
+        self.context.stop(cause, detail, hint)
+
     async def execute(self) -> None:
-        """Settle every pending target, or stop early; no target's failure is raised."""
+        """Do everything that is due, or stop early; no target's failure is raised."""
         settings = self.settings
         self.observer.notify(
             RunStarted(
@@ -95,78 +159,97 @@ class Run:
             )
         )
         self.announce_calls()
+        await self.rollouts.assign()
         async with anyio.create_task_group() as group:
             if settings.deadline_seconds is not None:
                 group.start_soon(self.watch_deadline, settings.deadline_seconds, name="deadline")
-            async with aclosing(self.feed()) as feed:
-                await run_pool(feed, self.work, workers=settings.workers)
+            await self.learn_the_time()
+            await self.follow_up.find(self.jobs)
+            async with anyio.create_task_group() as work:
+                if not settings.dry_run:
+                    self.rollouts.start_in(work)
+                await self.stage_all()
             group.cancel_scope.cancel()
 
-    def stop(self, cause: StopCause, detail: str, hint: str | None = None) -> None:
-        """Start no further target, and end every wait. The first cause is the one that counts."""
-        if self.stop_reason is None:
-            self.stop_reason = StopRecord(cause=cause, detail=detail, hint=hint)
-            self.observer.notify(RunStopping(cause=cause, detail=detail))
-            self.halt.set()
+    async def learn_the_time(self) -> None:
+        """Ask for the org's time where it decides anything; that costs no rate limit."""
+        makes_keys = any(job.wanted.kind is not KeyKind.KID for job in self.jobs)
+        if self.settings.dry_run or self.api.pacer.has_org_time:
+            return
+        if self.settings.rolls_out or makes_keys:
+            try:
+                await self.api.organization(CallTrace())
+            except AccessError as error:
+                self.stop(StopCause.ACCESS, error.message, error.hint)
+            except CallError as error:
+                log.warning("the org does not tell its time: %s", error.message)
+
+    async def stage_all(self) -> None:
+        try:
+            async with aclosing(self.feed()) as feed:
+                await run_pool(feed, self.work, workers=self.settings.workers)
+        finally:
+            self.staging.end()
 
     def announce_calls(self) -> None:
+        """Tell the pacing what is to come, lest it hurry; too little said is no harm."""
         quick = self.settings.dry_run and self.settings.quick
-        self.api.pacer.expect(Bucket.APPS, len(self.jobs) + (0 if quick else self.pending))
-        if self.settings.dry_run and not quick:
-            self.api.pacer.expect(Bucket.APP_READ, self.pending)
+        resources = {job.key.resource for job in self.jobs}
+        if len(resources) != 1 or quick:
+            return
+        endpoints = ENDPOINTS[resources.pop()]
+        each = min(calls_per_target(job, self.settings) for job in self.jobs)
+        calls = len(self.jobs) + each * self.pending
+        self.api.pacer.expect(endpoints.bucket, calls)
+        if self.settings.dry_run and endpoints.read_bucket is not endpoints.bucket:
+            self.api.pacer.expect(endpoints.read_bucket, self.pending)
 
     async def watch_deadline(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
         self.stop(StopCause.DEADLINE, f"the deadline of {seconds:g} seconds has passed")
 
     async def feed(self) -> AsyncGenerator[Task, None]:
-        """Yield what is pending, job after job, until the run is stopped."""
+        """Yield what is to be staged, job after job, until the run is stopped."""
         for job in self.jobs:
+            async for task in self.feed_follow_ups(job):
+                yield task
             async for target in self.journal.pending(job.position):
                 if self.only is not None and target.app not in self.only:
                     continue
-                source = self.sources.get(job.key) or await self.read_source(job)
-                if not isinstance(source, SourceKey) or not await self.has_room():
+                key = await self.key_of(job)
+                if key is None or not await self.has_room():
                     break
                 self.fed += 1
                 self.spent += 1
-                yield Task(target, source)
+                yield Task(job, target, key)
             if self.stop_reason is not None:
                 return
 
-    async def read_source(self, job: JobRecord) -> SourceKey | str | None:
-        """Return the job's source key, read once for ever; None when the run is stopping."""
-        source: SourceKey | str
-        try:
-            if job.certificate is not None:  # a kid means one certificate, so nothing can change
-                source = SourceKey(ref=job.key, certificate=job.certificate)
-            else:
-                source = await read_source(self.api, job.key)
-            self.sources[job.key] = source
-            await self.note_source(source)
-        except AccessError as error:
-            self.stop(StopCause.ACCESS, error.message, error.hint)
+    async def key_of(self, job: JobRecord) -> SourceKey | FutureKey | EachKey | None:
+        """Return the job's key if there is one to stage."""
+        key: JobKey | str | None = await self.sources.of(job)
+        if isinstance(key, AwaitedKey):
+            self.awaited[job.name] = Wait(gating=Gating.KEY, detail=key.detail)
             return None
-        except StateError as error:
-            self.stop(StopCause.JOURNAL, error.message, error.hint)
-            return None
-        except Halted:
-            return None
-        return source
+        return None if isinstance(key, str) else key
 
-    async def note_source(self, source: SourceKey | str) -> None:
-        """Record what is known of a source, for every job that uses it."""
-        known = isinstance(source, SourceKey)
-        for job in self.jobs:
-            if self.sources.get(job.key) is not source:
+    async def feed_follow_ups(self, job: JobRecord) -> AsyncGenerator[Task, None]:
+        """Yield what was staged by earlier executions, and lacks what follows.
+
+        Before anything of the job is staged by this one, which sees to its own.
+        """
+        if not self.staging.attended:
+            return
+        async for outcome in self.journal.staged(job.position):
+            if self.stop_reason is not None:
+                return
+            if not self.staging.attends(outcome.target):
                 continue
-            certificate = source.certificate if isinstance(source, SourceKey) else None
-            problem = None if known else str(source)
-            if (certificate, problem) != (job.certificate, job.problem):
-                await self.journal.note_source(job.position, certificate, problem)
-            self.observer.notify(
-                SourceRead(job=job.name, key=job.key, certificate=certificate, problem=problem)
-            )
+            key = await self.key_of(job)
+            if isinstance(key, SourceKey | EachKey):
+                yield Task(job, outcome.target, key, staged=outcome)
+            else:
+                self.staging.release(outcome.target)
 
     async def has_room(self) -> bool:
         """Wait until `max_targets` has room; say whether another target may start."""
@@ -182,27 +265,69 @@ class Run:
         """Settle one target, whatever happens."""
         if self.stop_reason is not None:
             return
-        target, source, trace = task.target, task.source, CallTrace()
-        if self.sources.get(source.ref) is not source:  # found to be gone, meanwhile
+        if task.staged is not None:
+            await self.make_up_for(task, task.staged)
+            self.staging.release(task.target)
             return
+        trace = CallTrace()
+        if self.sources.known.get(task.job.position) is not task.key:  # gone, meanwhile
+            return
+        staged: Staged | None = None
         try:
-            if self.settings.dry_run:
-                outcome = await preview(self.api, target, source, trace, quick=self.settings.quick)
-            else:
-                outcome = await stage(self.api, target, source, trace)
+            staged = await self.stage(task, trace)
+            outcome = staged.outcome
         except AccessError as error:
-            outcome = access_outcome(target, source.ref, trace, error)
+            outcome = access_outcome(task.target, task.ref, trace, error)
             self.stop(StopCause.ACCESS, error.message, error.hint)
+        except StateError as error:
+            outcome = stopped_outcome(task.target, task.ref, trace)
+            self.context.stop_for_journal(error)
         except anyio.get_cancelled_exc_class():
-            outcome = stopped_outcome(target, source.ref, trace)
+            outcome = stopped_outcome(task.target, task.ref, trace)
             if outcome.reason is Reason.INTERRUPTED and not self.settings.dry_run:
                 with anyio.move_on_after(LAST_WORDS_SECONDS, shield=True):
                     await self.settle(outcome)
             raise
         if outcome.reason is not Reason.NOT_REACHED:
+            self.follow_up.expect(outcome)
             await self.settle(outcome)
+            if outcome.reason is Reason.SOURCE_UNUSABLE and isinstance(task.key, SourceKey):
+                await self.lose_source(task.key, outcome.detail)
+            if staged is not None and outcome.status.is_staged:
+                await self.follow_up.see_to(staged)
         if outcome.evidence.attempts == 0:
             await checkpoint()  # nothing was awaited: let the others in
+
+    async def stage(self, task: Task, trace: CallTrace) -> Staged:
+        """Do what the plan wants of one target, or say what would be done."""
+        if self.settings.dry_run:
+            outcome, observation = await preview(
+                self.api, task.target, task.key, trace, quick=self.settings.quick
+            )
+            await foresee(self.context, task.job, outcome, observation, self.snapshots)
+            return Staged(outcome=outcome)
+        if isinstance(task.key, EachKey):
+            maker = self.sources.makers[task.job.position]
+            return await generate(maker, task.target, task.key, trace)
+        assert isinstance(task.key, SourceKey)  # noqa: S101 - other keys are of dry runs
+        verify = self.settings.of_job(task.job.name).verify
+        return await stage(self.api, task.target, task.key, trace, verify)
+
+    async def make_up_for(self, task: Task, outcome: Outcome) -> None:
+        """See to a target that was staged before the program died, or its hook was added."""
+        try:
+            key = task.key
+            if isinstance(key, EachKey):
+                found = await self.sources.read_again(outcome.key)
+                if found is None:
+                    return
+                key = found
+            if isinstance(key, SourceKey):
+                await self.follow_up.see_to(Staged(outcome=outcome, source=key))
+        except AccessError as error:
+            self.stop(StopCause.ACCESS, error.message, error.hint)
+        except CallError as error:
+            log.warning("%s: %s", task.target.app, error.message)
 
     async def settle(self, outcome: Outcome) -> None:
         """Record an outcome for good, and see whether the run may go on.
@@ -210,18 +335,16 @@ class Run:
         What is known stays known: should we be cancelled while the journal writes, the outcome is
         told and counted all the same, and `unrecorded` has it until the journal does.
         """
-        outcome = replace(outcome, settled_at=self.clock.wall())
+        outcome = replace(outcome, settled_at=self.context.now())
         place = (outcome.target.job, outcome.target.app)
         self.unrecorded[place] = outcome
         try:
             await self.journal.settle(outcome)
             del self.unrecorded[place]
         except StateError as error:
-            self.stop(StopCause.JOURNAL, error.message, error.hint)
+            self.context.stop_for_journal(error)
         finally:
             self.count(outcome)
-        if outcome.reason is Reason.SOURCE_UNUSABLE:
-            await self.lose_source(outcome)
 
     def count(self, outcome: Outcome) -> None:
         self.counts[outcome.status] += 1
@@ -232,14 +355,13 @@ class Run:
         if self.settings.max_targets is not None:
             self.room.set()
             self.room = anyio.Event()
+        self.staging.announce()
 
-    async def lose_source(self, outcome: Outcome) -> None:
-        """Spare the other targets of a source that has vanished under us."""
-        self.sources[outcome.key] = outcome.detail
+    async def lose_source(self, source: SourceKey, why: str) -> None:
         try:
-            await self.note_source(outcome.detail)
+            await self.sources.lose(source, why)
         except StateError as error:
-            self.stop(StopCause.JOURNAL, error.message, error.hint)
+            self.context.stop_for_journal(error)
 
     def check_failures(self) -> None:
         most = None if self.settings.dry_run else self.settings.stop_after_failures
@@ -250,10 +372,21 @@ class Run:
                 f"{failures} targets failed, as many as stop_after_failures allows",
             )
 
-    async def look_ahead(self, outcomes: Iterable[Outcome]) -> None:
+    def ending(self) -> StopRecord | None:
+        """Return why the execution has ended before everything was done; None if it was."""
+        return self.stop_reason or stop_of(self.rollouts.waits() | self.awaited)
+
+    @property
+    def is_through(self) -> bool:
+        """Say whether nothing is left to be activated, now or later."""
+        return self.rollouts.are_through and not self.awaited
+
+    async def look_ahead(self, records: Iterable[TargetRecord]) -> None:
         """Work out what a run would cost. A dry run without it is still worth having."""
         try:
-            self.forecast = await forecast(self.api, self.settings, self.sources, outcomes)
+            self.forecast = await forecast(
+                self.api, self.settings, self.jobs, self.sources.known, records
+            )
         except AccessError as error:
             self.stop(StopCause.ACCESS, error.message, error.hint)
         except CallError as error:

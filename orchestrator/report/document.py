@@ -12,11 +12,21 @@ from typing import Annotated
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
-from orchestrator.engine.result import RunResult, exit_code
-from orchestrator.model import Outcome, Proof, Reason, Status, StopCause
-from orchestrator.store.base import JobRecord
+from orchestrator.engine.result import HookTally, RunResult, exit_code
+from orchestrator.model import (
+    Activation,
+    ActivationState,
+    KeyKind,
+    Outcome,
+    Proof,
+    Reason,
+    Resource,
+    Status,
+    StopCause,
+)
+from orchestrator.store.base import JobRecord, TargetRecord
 
-SCHEMA_VERSION = "1.0"
+SCHEMA_VERSION = "1.1"
 
 
 def encodable(text: object) -> object:
@@ -33,6 +43,30 @@ class Document(BaseModel):
     """The base of all parts of the report."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+class ActivationPart(Document):
+    """What became of a target's activation, or of its way back."""
+
+    state: ActivationState
+    detail: ForeignText = Field(description="one sentence for a person")
+    kid: str
+    previous_kid: str | None = Field(description="what the target signed with before the run")
+    proof: Proof | None = Field(description="what shows that the target signs with the key")
+    reason: Reason | None
+    retryable: bool
+    changes: list[str] = Field(description="fields that changed though they were not to")
+    problem: ForeignText | None = Field(
+        description="it signs with the key, but something is not as it should be"
+    )
+    http_status: int | None
+    okta_code: ForeignText | None
+    causes: list[ForeignText]
+    request_ids: list[ForeignText]
+    attempts: int
+    lost_answers: int
+    waited_seconds: float
+    at: datetime | None = Field(description="on the org's clock")
 
 
 class TargetRow(Document):
@@ -62,6 +96,11 @@ class TargetRow(Document):
     waited_seconds: float = Field(description="pacing and backoff")
     settled_at: datetime | None
     tags: dict[str, str] = Field(description="the other columns of the target's CSV row")
+    resource: Resource
+    wave: int | None = Field(description="in which it is activated; null: it is only staged")
+    acknowledged: bool = Field(description="somebody has said that it is ready for the key")
+    activation: ActivationPart | None = Field(description="null: not begun, or not wanted")
+    handoff: str | None = Field(description="its hand-off pack, from the folder of the report")
 
 
 class CertificatePart(Document):
@@ -83,6 +122,8 @@ class JobPart(Document):
     kid: str
     certificate: CertificatePart | None
     problem: ForeignText | None = Field(description="why the source could not be used")
+    resource: Resource
+    key_from: KeyKind = Field(description="how the plan names the key; kid `new`: still to come")
     dropped: dict[str, int] = Field(description="targets of the plan that were never meant")
 
 
@@ -116,7 +157,9 @@ class ForecastPart(Document):
 
     buckets: list[BucketPart]
     seconds: float
-    sharing: dict[str, int] = Field(description="kid -> apps that will share it, at least")
+    sharing: dict[str, int] = Field(
+        description="kid, or `new (job)`, -> apps that will share it, at least"
+    )
 
 
 class Summary(Document):
@@ -128,6 +171,37 @@ class Summary(Document):
     already_present: int
     failed: int
     skipped: int
+    generated: int
+    activated: int = Field(description="targets that sign with the key, verified ones included")
+    verified: int
+    rolled_back: int
+    activation_planned: int
+    activation_failed: int
+    activation_skipped: int
+    activation_pending: int
+    rollback_pending: int = Field(description="its write was about to be sent when the run ended")
+    activation_problems: int
+
+
+class HookPart(Document):
+    """A hook that failed."""
+
+    on: str
+    argv: list[ForeignText]
+    job: str | None
+    app: str | None
+    exit_code: int | None
+    timed_out: bool
+    error: ForeignText | None
+    output: ForeignText = Field(description="the end of what it printed")
+
+
+class HooksPart(Document):
+    """How the plan's hooks have fared."""
+
+    ran: int
+    failed: int
+    failures: list[HookPart] = Field(description="the last ones")
 
 
 class JournalPart(Document):
@@ -153,6 +227,8 @@ class ReportHead(Document):
     summary: Summary
     forecast: ForecastPart | None
     jobs: list[JobPart]
+    hooks: HooksPart
+    remarks: list[str] = Field(description="what whoever keeps this report should know")
     journal: JournalPart
 
 
@@ -178,13 +254,45 @@ def head_of(result: RunResult) -> ReportHead:
         summary=summary_of(result),
         forecast=ForecastPart.model_validate(ahead, from_attributes=True) if ahead else None,
         jobs=[job_part(job) for job in result.jobs],
+        hooks=hooks_part(result.hooks),
+        remarks=remarks_on(result),
         journal=JournalPart(sessions=record.sessions, events=record.events, head=record.head),
     )
 
 
 def summary_of(result: RunResult) -> Summary:
     counts = {status.value: count for status, count in result.counts.items()}
-    return Summary(targets=sum(counts.values()), **counts)
+    states = result.activations
+    return Summary(
+        targets=sum(counts.values()),
+        **counts,
+        activated=sum(number for state, number in states.items() if state.is_active),
+        verified=states[ActivationState.VERIFIED],
+        rolled_back=states[ActivationState.ROLLED_BACK],
+        activation_planned=states[ActivationState.PLANNED],
+        activation_failed=states[ActivationState.FAILED],
+        activation_skipped=states[ActivationState.SKIPPED],
+        activation_pending=result.unactivated,
+        rollback_pending=states[ActivationState.REVERTING],
+        activation_problems=result.problems,
+    )
+
+
+def hooks_part(tally: HookTally) -> HooksPart:
+    failures = [HookPart.model_validate(failure, extra="ignore") for failure in tally.failures]
+    return HooksPart(ran=tally.ran, failed=tally.failed, failures=failures)
+
+
+def remarks_on(result: RunResult) -> list[str]:
+    """Return what this run could not do, though a reader may think so."""
+    remarks = []
+    staged = sum(number for status, number in result.counts.items() if status.is_staged)
+    if result.activations[ActivationState.ROLLED_BACK]:
+        remarks.append(
+            f"rolling back changes what an app signs with, nothing else: the {staged} apps that "
+            "were given the key hold it still, since Okta knows no way to take a key out of an app"
+        )
+    return remarks
 
 
 def job_part(job: JobRecord) -> JobPart:
@@ -197,23 +305,37 @@ def job_part(job: JobRecord) -> JobPart:
         if certificate
         else None,
         problem=job.problem,
+        resource=job.key.resource,
+        key_from=job.wanted.kind,
         dropped=dict(job.dropped),
     )
 
 
 def rows_of(result: RunResult) -> Iterator[TargetRow]:
     """Yield a row per target, in the order of the plan."""
-    for outcome in result.outcomes:
-        yield row_of(outcome, dry_run=result.record.dry_run)
+    for record in result.records:
+        if record.outcome is not None:
+            yield row_of(record.outcome, record, dry_run=result.record.dry_run, packs=result.packs)
 
 
-def row_of(outcome: Outcome, *, dry_run: bool) -> TargetRow:
-    """Return the row of one target."""
+def row_of(
+    outcome: Outcome,
+    record: TargetRecord | None = None,
+    *,
+    dry_run: bool,
+    packs: str | None = None,
+) -> TargetRow:
+    """Return the row of one target; `record` has what goes beyond its staging.
+
+    `packs` is the folder of the hand-off packs, from that of the report.
+    """
     evidence = outcome.evidence
+    target = outcome.target
+    has_pack = packs is not None and outcome.status.is_staged
     return TargetRow(
         dry_run=dry_run,
-        job=outcome.target.job,
-        app_id=outcome.target.app,
+        job=target.job,
+        app_id=target.app,
         label=outcome.label,
         status=outcome.status,
         reason=outcome.reason,
@@ -232,7 +354,38 @@ def row_of(outcome: Outcome, *, dry_run: bool) -> TargetRow:
         lost_answers=evidence.lost_answers,
         waited_seconds=evidence.waited_seconds,
         settled_at=outcome.settled_at,
-        tags=dict(outcome.target.tags),
+        tags=dict(target.tags),
+        resource=outcome.key.resource,
+        wave=record.wave if record else None,
+        acknowledged=record.is_acknowledged if record else False,
+        activation=activation_part(record.activation) if record else None,
+        handoff=f"{packs}/{target.job}/{target.app}" if has_pack else None,
+    )
+
+
+def activation_part(activation: Activation | None) -> ActivationPart | None:
+    """Return what a report tells of an activation."""
+    if activation is None:
+        return None
+    evidence = activation.evidence
+    return ActivationPart(
+        state=activation.state,
+        detail=activation.detail,
+        kid=activation.kid,
+        previous_kid=activation.previous_kid,
+        proof=activation.proof,
+        reason=activation.reason,
+        retryable=activation.retryable,
+        changes=list(activation.changes),
+        problem=activation.problem,
+        http_status=evidence.http_status,
+        okta_code=evidence.okta_code,
+        causes=list(evidence.causes),
+        request_ids=list(evidence.request_ids),
+        attempts=evidence.attempts,
+        lost_answers=evidence.lost_answers,
+        waited_seconds=evidence.waited_seconds,
+        at=activation.at,
     )
 
 

@@ -7,15 +7,17 @@ import csv
 import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TextIO
 
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import ReportError
-from orchestrator.model import Status
-from orchestrator.report.document import TargetRow, head_of, rows_of
+from orchestrator.model import ActivationState, Status
+from orchestrator.report.document import ActivationPart, TargetRow, head_of, rows_of
 
-FREE_TEXT = ("label", "detail", "causes", "tags")
+FREE_TEXT = ("label", "detail", "causes", "tags", "problem")
+OF_ACTIVATION = tuple(ActivationPart.model_fields)
 CONTROLS = dict.fromkeys(set(range(32)) - {9, 10}, " ")  # which our own reader of CSV refuses
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
@@ -50,20 +52,30 @@ def stem_of(result: RunResult) -> str:
     return f"{result.record.plan}-{result.record.run_id}"
 
 
+def with_packs(result: RunResult, folder: Path) -> RunResult:
+    """Let the report index the hand-off packs that the run has left in the folder, if any."""
+    packs = f"{stem_of(result)}.handoff"
+    return replace(result, packs=packs) if (folder / packs).is_dir() else result
+
+
 def write_failed_file(path: Path, result: RunResult) -> list[Path]:
     """Write the failed targets if there are any; else remove what an earlier session left."""
-    if result.counts[Status.FAILED]:
+    if result.counts[Status.FAILED] or result.activations[ActivationState.FAILED]:
         return [write_file(path, write_failed, result)]
     path.unlink(missing_ok=True)
     return []
 
 
 def write_file(path: Path, write: Callable[[RunResult, TextIO], None], result: RunResult) -> Path:
+    return write_whole(path, lambda file: write(result, file))
+
+
+def write_whole(path: Path, write: Callable[[TextIO], object]) -> Path:
     """Write beside the path, then move into place, so that no half file is ever seen."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
     try:
         with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            write(result, file)
+            write(file)
             file.flush()
             os.fsync(file.fileno())
         Path(draft).replace(path)
@@ -72,6 +84,19 @@ def write_file(path: Path, write: Callable[[RunResult, TextIO], None], result: R
             Path(draft).unlink()
         raise
     return path
+
+
+def write_text(path: Path, text: str) -> Path:
+    """Write a text beside the reports, whole or not at all, readable by its owner only.
+
+    Raises:
+        ReportError: it cannot be written.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return write_whole(path, lambda file: file.write(text))
+    except OSError as error:
+        raise ReportError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_json(result: RunResult, file: TextIO) -> None:
@@ -93,26 +118,34 @@ def json_pieces(result: RunResult) -> Iterator[str]:
 def write_csv(result: RunResult, file: TextIO) -> None:
     """Write a row per target. Text that people typed cannot start a spreadsheet formula."""
     writer = csv.writer(file)
-    columns = list(TargetRow.model_fields)
-    writer.writerow(columns)
+    columns = [name for name in TargetRow.model_fields if name != "activation"]
+    writer.writerow(columns + [f"activation_{name}" for name in OF_ACTIVATION])
     for row in rows_of(result):
         cells = row.model_dump(mode="json")
-        writer.writerow([cell_text(column, cells[column]) for column in columns])
+        activation = cells.pop("activation") or {}
+        flat = [cell_text(column, cells[column]) for column in columns]
+        writer.writerow(flat + [cell_text(name, activation.get(name)) for name in OF_ACTIVATION])
 
 
 def write_failed(result: RunResult, file: TextIO) -> None:
-    """Write the failed targets, for `run PLAN --targets @FILE`."""
+    """Write the targets that failed, staged or activated, for `run PLAN --targets @FILE`."""
     writer = csv.writer(file)
     writer.writerow(["app_id", "job", "reason", "detail"])
     for row in rows_of(result):
-        if row.status is Status.FAILED:
-            cells = (
-                row.app_id,
-                row.job,
-                row.reason or "",
-                cell_text("detail", row.detail.translate(CONTROLS)),
-            )
-            writer.writerow(cells)
+        failure = failure_of(row)
+        if failure is not None:
+            reason, detail = failure
+            text = cell_text("detail", detail.translate(CONTROLS))
+            writer.writerow((row.app_id, row.job, reason or "", text))
+
+
+def failure_of(row: TargetRow) -> tuple[str | None, str] | None:
+    """Return reason and detail of what failed last about a target; None if nothing did."""
+    if row.status is Status.FAILED:
+        return row.reason, row.detail
+    if row.activation is not None and row.activation.state is ActivationState.FAILED:
+        return row.activation.reason, row.activation.detail
+    return None
 
 
 def cell_text(column: str, value: object) -> str:

@@ -8,17 +8,23 @@ from typing import TextIO
 from orchestrator.clock import Clock
 from orchestrator.errors import OrchestratorError
 from orchestrator.events import (
+    ActivationSettled,
     CallPaced,
     CallRetried,
     Event,
+    HookEnded,
+    KeyMade,
+    Noticed,
     RunFinished,
     RunStarted,
     RunStopping,
     SourceRead,
     TargetSettled,
+    WaveBegun,
+    WaveHeld,
 )
-from orchestrator.model import RunId
-from orchestrator.report.document import SCHEMA_VERSION, row_of
+from orchestrator.model import Activation, RunId
+from orchestrator.report.document import SCHEMA_VERSION, activation_part, row_of
 
 
 class EventStream:
@@ -69,6 +75,61 @@ def described(event: Event, *, dry_run: bool) -> tuple[str, dict[str, object]]:
             }
         case TargetSettled():
             return "target", row_of(event.outcome, dry_run=dry_run).model_dump(mode="json")
+        case CallRetried() | CallPaced() | RunStopping() | RunFinished():
+            return described_call(event)
+        case _:
+            return described_wave(event)
+
+
+def described_wave(
+    event: KeyMade | WaveBegun | WaveHeld | ActivationSettled | HookEnded | Noticed,
+) -> tuple[str, dict[str, object]]:
+    """Return type and fields of what has to do with activations, and with the plan's hooks."""
+    match event:
+        case KeyMade():
+            return "key", {
+                "job": event.job,
+                "app_id": event.key.app,
+                "kid": event.key.kid,
+                "adopted": event.adopted,
+            }
+        case WaveBegun():
+            return "wave", {
+                "job": event.job,
+                "wave": event.wave,
+                "waves": event.waves,
+                "targets": event.targets,
+            }
+        case WaveHeld():
+            return "wave_held", {"job": event.job, "wave": event.wave, "detail": event.detail}
+        case ActivationSettled():
+            return "activation", activation_line(event.activation)
+        case HookEnded():
+            return "hook", {
+                "on": event.moment,
+                "command": event.command,
+                "job": event.job,
+                "app_id": event.app,
+                "ok": event.ok,
+                "detail": event.detail,
+            }
+        case Noticed():
+            return "notice", {"text": event.text}
+
+
+def activation_line(activation: Activation) -> dict[str, object]:
+    """Return the fields of a line about one activation."""
+    part = activation_part(activation)
+    fields = part.model_dump(mode="json") if part else {}
+    target = activation.target
+    return {"job": target.job, "app_id": target.app, "wave": activation.wave} | fields
+
+
+def described_call(
+    event: CallRetried | CallPaced | RunStopping | RunFinished,
+) -> tuple[str, dict[str, object]]:
+    """Return type and fields of what happens around calls, and at the end."""
+    match event:
         case CallRetried():
             return "retry", {
                 "call": event.call,

@@ -9,8 +9,9 @@ from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from orchestrator.engine.machine import SourceKey
-from orchestrator.engine.rotate import read_source, stage
+from orchestrator.engine.keys import read_source
+from orchestrator.engine.stage import stage
+from orchestrator.engine.staging import SourceKey
 from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Status, Target
 from orchestrator.okta.certificates import certificate_of
 from orchestrator.okta.wire import CallTrace, JsonWebKey, decode
@@ -139,7 +140,7 @@ async def test_the_answer_of_the_page_proves_the_clone(page: Page) -> None:
     async with raw_server([read, cloned]) as raw, our_client(raw.url) as api:
         source = await read_source(api, page.source)
         assert isinstance(source, SourceKey)
-        outcome = await stage(api, page.target, source, CallTrace())
+        outcome = (await stage(api, page.target, source, CallTrace())).outcome
     assert (outcome.status, outcome.proof) == (Status.CLONED, Proof.RESPONSE)
     assert outcome.evidence.http_status == 201
     assert outcome.evidence.attempts == 1
@@ -152,7 +153,7 @@ async def test_the_same_answer_located_on_the_source_proves_nothing(page: Page) 
     elsewhere = page.location_of(page.source.app)
     answer = Scripted(status=201, headers=[KEY_TYPE, elsewhere], body=page.body)
     async with raw_server([answer]) as raw, our_client(raw.url) as api:
-        outcome = await stage(api, page.target, source, CallTrace())
+        outcome = (await stage(api, page.target, source, CallTrace())).outcome
     assert (outcome.status, outcome.reason) == (Status.FAILED, Reason.PROOF_MISMATCH)
 
 
@@ -162,7 +163,7 @@ async def test_without_a_location_one_read_proves_the_clone(page: Page) -> None:
     cloned = Scripted(status=201, headers=[KEY_TYPE], body=page.body)
     read = Scripted(status=200, headers=[KEY_TYPE], body=page.body)
     async with raw_server([cloned, read]) as raw, our_client(raw.url) as api:
-        outcome = await stage(api, page.target, source, CallTrace())
+        outcome = (await stage(api, page.target, source, CallTrace())).outcome
     assert (outcome.status, outcome.proof) == (Status.CLONED, Proof.READ)
     path = f"/api/v1/apps/{page.target.app}/credentials/keys/{page.source.kid}"
     assert raw.requests[1].line == f"GET {path} HTTP/1.1"
@@ -172,8 +173,8 @@ async def test_cloning_again_is_answered_with_the_400_of_the_note(page: Page) ->
     async with serve(guide_org(page)) as served, our_client(served.url, served.org.token) as api:
         source = await read_source(api, page.source)
         assert isinstance(source, SourceKey)
-        first = await stage(api, page.target, source, CallTrace())
-        again = await stage(api, page.target, source, CallTrace())
+        first = (await stage(api, page.target, source, CallTrace())).outcome
+        again = (await stage(api, page.target, source, CallTrace())).outcome
     clones = [call.status for call in served.org.log if call.method == "POST"]
     assert clones == [201, 400]
     assert (first.status, first.proof) == (Status.CLONED, Proof.RESPONSE)

@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from orchestrator.engine.result import RunResult
-from orchestrator.model import KeyRef, Outcome, Reason, RunId, Status
-from orchestrator.store.base import JobRecord, RunRecord, RunState, StopRecord
+from orchestrator.model import ActivationState, KeyRef, Outcome, Reason, RunId, Status
+from orchestrator.store.base import JobRecord, RunRecord, RunState, StopRecord, TargetRecord
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 HEAD = "5e" * 32
@@ -46,25 +46,50 @@ def job_record(key: KeyRef, **fields: object) -> JobRecord:
     return JobRecord(**(plain | fields))  # type: ignore[arg-type]  # the tests name what they change
 
 
+def target_record(outcome: Outcome, **fields: object) -> TargetRecord:
+    """Return what a run knows of a target of its first job."""
+    plain: dict[str, object] = {"job": 0, "target": outcome.target, "outcome": outcome}
+    return TargetRecord(**(plain | fields))  # type: ignore[arg-type]  # what the tests change
+
+
+def is_unactivated(record: TargetRecord) -> bool:
+    """Say whether a staged target's activation is still to come."""
+    if record.activation is not None:
+        return record.activation.state is ActivationState.INTENDED
+    staged = record.outcome is not None and record.outcome.status.is_staged
+    return staged and record.wave is not None
+
+
 def run_result(
-    outcomes: Iterable[Outcome] = (),
+    targets: Iterable[Outcome | TargetRecord] = (),
     *,
     run: RunRecord | None = None,
     jobs: tuple[JobRecord, ...] = (),
     stop: StopRecord | None = None,
     changed: int = 0,
+    failed: int = 0,
 ) -> RunResult:
-    """Return the result of a run with these outcomes, counted."""
-    known, run = tuple(outcomes), run or record()
-    counts = Counter(outcome.status for outcome in known)
+    """Return the result of a run with these targets, counted."""
+    records = tuple(
+        each if isinstance(each, TargetRecord) else target_record(each) for each in targets
+    )
+    outcomes = [record.outcome for record in records if record.outcome is not None]
+    known = [record.activation for record in records if record.activation is not None]
+    counts = Counter(outcome.status for outcome in outcomes)
+    states = Counter(activation.state for activation in known)
+    run = run or record()
     return RunResult(
         record=run,
         jobs=jobs,
-        outcomes=known,
+        records=records,
         counts={status: counts[status] for status in Status},
-        left=sum(outcome.reason is Reason.NOT_REACHED for outcome in known),
+        activations={state: states[state] for state in ActivationState},
+        problems=sum(activation.problem is not None for activation in known),
+        unactivated=sum(map(is_unactivated, records)),
+        left=sum(outcome.reason is Reason.NOT_REACHED for outcome in outcomes),
         stop=stop,
         started_at=run.created_at,
         finished_at=run.updated_at,
         changed=changed,
+        failed=failed,
     )

@@ -10,23 +10,18 @@ from random import Random
 
 import pytest
 
-from orchestrator.cli.execute import (
+from orchestrator.cli.bounds import (
     AUTO_WORKERS,
-    Execution,
-    Options,
     check_belt,
     chosen_targets,
     failure_budget,
-    new_run_id,
     run_settings,
 )
-from orchestrator.cli.opening import OpenedRun
-from orchestrator.cli.render import Screen
+from orchestrator.cli.execute import Options, new_run_id
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ExitCode, InputError, PlanError, SafetyError, UsageError
-from orchestrator.events import Broadcast
 from orchestrator.model import AppId, RunId
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
@@ -50,45 +45,36 @@ def app(number: int) -> AppId:
     return AppId(f"0oa{number:017d}")
 
 
-def plan_of(targets: Sequence[int] = (1,), limits: str = "{}") -> Plan:
-    """Return a plan with a job for each number of targets."""
+def text_of(targets: Sequence[int] = (1,), limits: str = "{}", more: str = "") -> str:
+    """Return a plan with a job for each number of targets; `more` goes into each job."""
     numbers = iter(range(1, sum(targets) + 1))
     text = f"version: 1\nname: finance\nlimits: {limits}\njobs:\n"
     for index, size in enumerate(targets):
         apps = ", ".join(app(next(numbers)) for _ in range(size))
-        text += f"  - name: job{index}\n    targets: [{apps}]\n"
+        text += f"  - name: job{index}\n    targets: [{apps}]\n{more}"
         text += f"    source: {{app: {app(0)}, key: {'k' * 43}}}\n"
+    return text
+
+
+def plan_of(targets: Sequence[int] = (1,), limits: str = "{}") -> Plan:
+    text = text_of(targets, limits)
     return load_plan_text(text.encode(), file="plan.yaml", folder=Path())
 
 
-def settings_of(
-    plan: Plan, options: Options | None = None, pending: int | None = None
-) -> RunSettings:
+def settings_of(plan: Plan, pending: int | None = None, **options: bool) -> RunSettings:
     """Return the settings for the plan, of which so many targets are still to do."""
     jobs = jobs_of(plan)
-    execution = Execution(
-        options=options or Options(plan=Path("plan.yaml")),
-        plan=plan,
-        jobs=jobs,
-        run_id=RunId("another"),
-        only=None,
-        clock=SystemClock(),
-        random=Random(1),
-        screen=Screen(quiet=True),
-        observer=Broadcast(),
-        stream=None,
-    )
     due = sum(job.size for job in jobs) if pending is None else pending
-    return run_settings(execution, OpenedRun(run_id=RUN, pending=due), ORG)
+    return run_settings(plan, jobs, run_id=RUN, org=ORG, pending=due, **options)
 
 
 def settled(
     targets: Sequence[int] = (1,),
     limits: str = "{}",
-    options: Options | None = None,
     pending: int | None = None,
+    **options: bool,
 ) -> RunSettings:
-    return settings_of(plan_of(targets, limits), options, pending)
+    return settings_of(plan_of(targets, limits), pending, **options)
 
 
 def jobs_of(plan: Plan) -> Sequence[ResolvedJob]:
@@ -164,6 +150,21 @@ def test_what_is_done_needs_no_worker_but_counts_for_the_failure_budget() -> Non
     assert (given.workers, given.stop_after_failures) == (3, 10)
 
 
+@pytest.mark.parametrize(("activate", "used"), [("", 1), ("    activate: {}\n", 10)])
+def test_what_is_staged_may_still_have_to_be_activated(activate: str, used: int) -> None:
+    plan = load_plan_text(
+        text_of([100], "{workers: 10}", activate).encode(), file="plan.yaml", folder=Path()
+    )
+    assert settings_of(plan, pending=0).workers == used
+
+
+@pytest.mark.parametrize("dry_run", [False, True])
+def test_a_dry_run_runs_no_hooks(dry_run: bool) -> None:
+    hooks = "hooks: [{on: target_staged, run: [./upload.sh]}]\n"
+    plan = load_plan_text((text_of() + hooks).encode(), file="plan.yaml", folder=Path())
+    assert bool(settings_of(plan, dry_run=dry_run).hooks) is not dry_run
+
+
 def test_limits_of_the_plan_become_settings_of_the_run() -> None:
     limits = "{workers: 2, deadline: 90s, max_targets: 7, stop_after_failures: 5%}"
     given = settled([30, 31], limits)
@@ -180,11 +181,12 @@ def test_without_limits_nothing_stops_a_run() -> None:
     assert given.stop_after_failures is None
 
 
+@pytest.mark.parametrize("waits", [False, True])
 @pytest.mark.parametrize("quick", [False, True])
 @pytest.mark.parametrize("dry_run", [False, True])
-def test_options_become_settings_of_the_run(dry_run: bool, quick: bool) -> None:
-    given = settled(options=Options(plan=Path("plan.yaml"), dry_run=dry_run, quick=quick))
-    assert (given.dry_run, given.quick) == (dry_run, quick)
+def test_options_become_settings_of_the_run(dry_run: bool, quick: bool, waits: bool) -> None:
+    given = settled(dry_run=dry_run, quick=quick, waits=waits)
+    assert (given.dry_run, given.quick, given.waits) == (dry_run, quick, waits)
 
 
 @pytest.mark.parametrize(

@@ -14,6 +14,7 @@ from rich.text import Text
 
 from orchestrator.cli.render import (
     MOST_ROWS,
+    STATE_STYLES,
     STYLES,
     Screen,
     count_line,
@@ -25,16 +26,24 @@ from orchestrator.cli.render import (
 )
 from orchestrator.engine.result import BucketForecast, Forecast, RunResult
 from orchestrator.events import (
+    ActivationSettled,
     CallPaced,
     CallRetried,
     Event,
+    HookEnded,
+    KeyMade,
+    Noticed,
     RunFinished,
     RunStarted,
     RunStopping,
     SourceRead,
     TargetSettled,
+    WaveBegun,
+    WaveHeld,
 )
 from orchestrator.model import (
+    Activation,
+    ActivationState,
     AppId,
     Certificate,
     Evidence,
@@ -48,7 +57,7 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.store.base import JobRecord, StopRecord
-from tests.unit.results import NOON, job_record, record, run_result
+from tests.unit.results import NOON, job_record, record, run_result, target_record
 
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
 CERTIFICATE = Certificate(
@@ -60,6 +69,7 @@ CERTIFICATE = Certificate(
     key_bits=2048,
 )
 JOB = job_record(KEY, certificate=CERTIFICATE)
+WAITING = StopRecord(cause=StopCause.WAITING, detail="job job, wave 1 waits for window")
 MARKUP = "[red]Fin[/red] [/] [link=x]"
 FORECAST = Forecast(
     buckets=(
@@ -88,6 +98,14 @@ def outcome(
     return replace(plain, **fields)  # type: ignore[arg-type]  # the tests name what they change
 
 
+def activation(
+    state: ActivationState = ActivationState.ACTIVATED, *, detail: str = "said", **fields: object
+) -> Activation:
+    target = outcome().target
+    plain = Activation(target=target, kid=KEY.kid, wave=1, state=state, detail=detail)
+    return replace(plain, **fields)  # type: ignore[arg-type]  # the tests name what they change
+
+
 def many(number: int, status: Status = Status.CLONED) -> list[Outcome]:
     return [outcome(status, app=f"0oa{index:05d}") for index in range(number)]
 
@@ -101,6 +119,12 @@ def result(*outcomes: Outcome, dry_run: bool = False, stop: StopRecord | None = 
         stop=stop,
         changed=sum(each.status is Status.CLONED for each in outcomes),
     )
+
+
+def activated(*activations: Activation) -> RunResult:
+    """Return the result of a run whose targets are staged and came to this."""
+    records = [target_record(outcome(), activation=each, wave=1) for each in activations]
+    return run_result(records, jobs=(JOB,))
 
 
 def screen(*, quiet: bool = False, terminal: bool = False) -> tuple[Screen, io.StringIO]:
@@ -148,6 +172,31 @@ EVENTS: dict[type, tuple[Event, str]] = {
         "stopping: SIGINT received; finishing the calls in flight\n",
     ),
     RunFinished: (RunFinished(counts={}, exit_code=0), ""),
+    KeyMade: (KeyMade(job="job", key=KEY, adopted=False), "job job: key kid made\n"),
+    WaveBegun: (
+        WaveBegun(job="job", wave=1, waves=3, targets=7),
+        "job job: wave 1 of 3 begins, 7 targets\n",
+    ),
+    WaveHeld: (
+        WaveHeld(job="job", wave=1, detail="2 targets of wave 1 failed"),
+        "held job job: 2 targets of wave 1 failed\n",
+    ),
+    ActivationSettled: (
+        ActivationSettled(activation=activation(ActivationState.FAILED, detail="it is gone")),
+        "not as it should be 0oaTarget: it is gone\n",
+    ),
+    HookEnded: (
+        HookEnded(
+            moment="target_staged",
+            command="./upload.sh",
+            job="job",
+            app="0oaTarget",
+            ok=False,
+            detail="failed with exit code 1",
+        ),
+        "hook ./upload.sh for 0oaTarget failed with exit code 1\n",
+    ),
+    Noticed: (Noticed(text="no System Log"), "note: no System Log\n"),
 }
 
 
@@ -173,12 +222,21 @@ def test_a_time_span_as_a_person_would_say_it(seconds: float, text: str) -> None
 
 def test_every_status_has_a_style() -> None:
     assert set(STYLES) == set(Status)
+    assert set(STATE_STYLES) == set(ActivationState)
 
 
 def test_counts_name_only_what_there_is() -> None:
     given = result(*many(2), outcome(Status.ALREADY_PRESENT), outcome(Status.FAILED))
     line = Text.from_markup(count_line(given)).plain
     assert line == "2 cloned, 1 already present, 1 failed"
+
+
+def test_counts_name_what_became_of_the_activations() -> None:
+    states = [ActivationState.VERIFIED, ActivationState.FAILED, ActivationState.ROLLED_BACK]
+    given = activated(*map(activation, states), activation(problem="its hook failed"))
+    assert Text.from_markup(count_line(given)).plain == (
+        "4 cloned; 1 activated, 1 verified, 1 failed to activate, 1 rolled back, 1 with a problem"
+    )
 
 
 def test_a_run_without_targets_says_so() -> None:
@@ -255,6 +313,22 @@ def test_a_quiet_screen_says_nothing_of_any_event(kind: type) -> None:
     assert said(EVENTS[kind][0], quiet=True) == ""
 
 
+@pytest.mark.parametrize("state", ActivationState)
+@pytest.mark.parametrize("problem", [None, "its hook failed"])
+def test_only_activations_that_are_not_as_they_should_be_are_told_one_by_one(
+    state: ActivationState, problem: str | None
+) -> None:
+    text = said(ActivationSettled(activation=activation(state, problem=problem)))
+    assert bool(text) is (state is ActivationState.FAILED or problem is not None)
+    assert (problem or "") in text
+
+
+def test_a_hook_that_succeeded_is_not_worth_a_word() -> None:
+    event = EVENTS[HookEnded][0]
+    assert isinstance(event, HookEnded)
+    assert said(replace(event, ok=True)) == ""
+
+
 @pytest.mark.parametrize("status", [status for status in Status if status is not Status.FAILED])
 def test_only_failures_are_told_one_by_one(status: Status) -> None:
     assert said(TargetSettled(outcome=outcome(status))) == ""
@@ -290,6 +364,12 @@ def test_text_of_an_org_is_never_taken_for_markup() -> None:
         (result(outcome(Status.FAILED)), True),
         (result(outcome(Status.SKIPPED)), True),
         (result(stop=StopRecord(cause=StopCause.DEADLINE, detail="late")), True),
+        (result(stop=WAITING), False),
+        (result(outcome(Status.SKIPPED, reason=Reason.NOT_REACHED), stop=WAITING), False),
+        (result(outcome(Status.SKIPPED, reason=Reason.SOURCE_UNUSABLE), stop=WAITING), True),
+        (result(outcome(Status.FAILED), stop=WAITING), True),
+        (replace(result(stop=WAITING), changed=1), True),
+        (replace(result(stop=WAITING), failed=1), True),
     ],
     ids=[
         "no targets",
@@ -300,6 +380,12 @@ def test_text_of_an_org_is_never_taken_for_markup() -> None:
         "failed",
         "skipped",
         "stopped",
+        "waiting",
+        "waiting for the key",
+        "waiting, and a source is gone",
+        "waiting, and failed",
+        "waiting, and changed",
+        "waiting, and failed to activate",
     ],
 )
 def test_a_quiet_result_speaks_only_of_changes_and_failures(given: RunResult, speaks: bool) -> None:
@@ -345,13 +431,28 @@ def test_rows_that_do_not_fit_are_counted() -> None:
 
 
 def test_a_table_names_app_outcome_and_proof() -> None:
-    table = target_table([outcome(Status.ALREADY_PRESENT)])
+    table = target_table([target_record(outcome(Status.ALREADY_PRESENT))])
     assert [column.header for column in table.columns] == ["app", "outcome", "proof"]
     assert [str(cell) for column in table.columns for cell in column.cells] == [
         "0oaTarget",
-        "already_present",
+        "already present",
         "said",
     ]
+
+
+def test_a_table_says_what_an_activated_target_signs_with_and_did_before() -> None:
+    failed = activation(ActivationState.FAILED, detail="somebody has changed it", label="Finance")
+    given = activated(activation(detail="signs with kid", previous_kid=Kid("old")), failed)
+    table = target_table(given.records)
+    cells = [[str(cell) for cell in column.cells] for column in table.columns]
+    assert cells[1] == ["activated", "failed"]
+    assert cells[2] == ["signs with kid, before with old", "Finance: somebody has changed it"]
+
+
+def test_what_is_waited_for_is_told_without_alarm() -> None:
+    text = shown_result(result(stop=WAITING))
+    assert "waiting: job job, wave 1 waits for window\n  hint: " in text
+    assert "stopped" not in text
 
 
 def test_a_forecast_tells_calls_limits_and_time() -> None:
@@ -373,7 +474,8 @@ def test_on_a_terminal_a_wait_moves_into_the_progress_bar() -> None:
     shown, _ = screen(terminal=True)
     with shown:
         shown.notify(CallPaced(bucket="/api/v1/apps", wait_seconds=31.4))
-        [task] = shown.progress.tasks
+        task, waves = shown.progress.tasks
+        assert not waves.visible
         assert task.fields["note"] == "waiting 31s for the rate limit"
         shown.notify(TargetSettled(outcome=outcome()))
         assert (task.completed, task.fields["note"]) == (1, "")

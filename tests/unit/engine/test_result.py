@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import replace
 from itertools import combinations
 
 import pytest
@@ -10,12 +11,23 @@ import pytest
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import EXIT_OF_STOP, RunResult, exit_code, result_of
 from orchestrator.errors import ExitCode
-from orchestrator.model import AppId, KeyRef, Kid, Outcome, Reason, RunId, Status, StopCause, Target
+from orchestrator.model import (
+    ActivationState,
+    AppId,
+    KeyRef,
+    Kid,
+    Outcome,
+    Reason,
+    RunId,
+    Status,
+    StopCause,
+    Target,
+)
 from orchestrator.store.base import JobRecord, RunState, StopRecord
 from orchestrator.store.sqlite import Store
-from tests.contract.stores import RUN, SESSION, create, job, new_run, target
+from tests.contract.stores import RUN, SESSION, activation, create, job, new_run, target
 from tests.contract.stores import outcome as settled
-from tests.unit.results import run_result
+from tests.unit.results import run_result, target_record
 
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
 STOPS = {
@@ -26,7 +38,10 @@ STOPS = {
     StopCause.DEADLINE: 7,
     StopCause.MAX_TARGETS: 7,
     StopCause.JOURNAL: 1,
+    StopCause.COLLATERAL: 6,
+    StopCause.WAVE: 6,
 }
+NEW = frozenset({Status.CLONED, Status.GENERATED, Status.PLANNED})
 COMBINATIONS = [
     frozenset(chosen) for size in range(len(Status) + 1) for chosen in combinations(Status, size)
 ]
@@ -42,7 +57,7 @@ def result(outcomes: Iterable[Outcome] = (), *, cause: StopCause | None = None) 
     return run_result(
         known,
         stop=StopRecord(cause=cause, detail="") if cause else None,
-        changed=sum(each.status in (Status.CLONED, Status.PLANNED) for each in known),
+        changed=sum(each.status in NEW for each in known),
     )
 
 
@@ -54,13 +69,13 @@ def names(statuses: frozenset[Status]) -> str:
     return "+".join(sorted(statuses)) or "none"
 
 
-def test_the_table_knows_every_cause_of_a_stop() -> None:
-    assert set(EXIT_OF_STOP) == set(StopCause)
+def test_the_table_knows_every_cause_of_a_stop_but_waiting() -> None:
+    assert set(EXIT_OF_STOP) == set(StopCause) - {StopCause.WAITING}
 
 
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("statuses", COMBINATIONS, ids=names)
-@pytest.mark.parametrize("cause", StopCause)
+@pytest.mark.parametrize("cause", STOPS)
 def test_a_stop_decides_whatever_the_outcomes(
     cause: StopCause, statuses: frozenset[Status], detailed: bool
 ) -> None:
@@ -69,14 +84,47 @@ def test_a_stop_decides_whatever_the_outcomes(
 
 @pytest.mark.parametrize("detailed", [False, True])
 @pytest.mark.parametrize("statuses", COMBINATIONS, ids=names)
-def test_without_a_stop_the_outcomes_decide(statuses: frozenset[Status], detailed: bool) -> None:
-    code = exit_code(of(statuses), detailed=detailed)
+@pytest.mark.parametrize("cause", [None, StopCause.WAITING])
+def test_without_a_stop_the_outcomes_decide(
+    cause: StopCause | None, statuses: frozenset[Status], detailed: bool
+) -> None:
+    """A run that waits for its gates has not been stopped."""
+    code = exit_code(of(statuses, cause), detailed=detailed)
     if statuses & {Status.FAILED, Status.SKIPPED}:
         assert code == 3
-    elif statuses & {Status.CLONED, Status.PLANNED}:
+    elif statuses & NEW:
         assert code == (2 if detailed else 0)
     else:
         assert code == 0
+
+
+@pytest.mark.parametrize(
+    ("reason", "cause", "code"),
+    [
+        (Reason.NOT_REACHED, None, 3),
+        (Reason.NOT_REACHED, StopCause.WAITING, 0),
+        (Reason.SOURCE_UNUSABLE, StopCause.WAITING, 3),
+    ],
+)
+def test_a_target_that_waits_for_its_key_is_no_failure(
+    reason: Reason, cause: StopCause | None, code: int
+) -> None:
+    """A CA may take days to sign; a source that is gone is gone, whatever else is waited for."""
+    assert exit_code(result([outcome(Status.SKIPPED, reason)], cause=cause)) == code
+
+
+@pytest.mark.parametrize("cause", [None, StopCause.WAITING])
+@pytest.mark.parametrize("state", ActivationState)
+@pytest.mark.parametrize("problem", [None, "its metadata could not be read"])
+def test_a_target_that_does_not_sign_as_it_should_is_a_failure(
+    state: ActivationState, problem: str | None, cause: StopCause | None
+) -> None:
+    known = outcome(Status.ALREADY_PRESENT)
+    active = replace(activation(known.target, state), problem=problem)
+    stop = StopRecord(cause=cause, detail="") if cause else None
+    given = run_result([target_record(known, activation=active)], stop=stop)
+    failed = state is ActivationState.FAILED or problem is not None
+    assert exit_code(given) == (3 if failed else 0)
 
 
 def test_one_failure_among_many_is_enough() -> None:
@@ -106,12 +154,39 @@ async def test_a_run_is_read_back_from_its_journal() -> None:
     assert given.counts == {
         Status.PLANNED: 0,
         Status.CLONED: 1,
+        Status.GENERATED: 0,
         Status.ALREADY_PRESENT: 1,
         Status.FAILED: 1,
         Status.SKIPPED: 1,
     }
     assert (given.left, given.stop, given.changed) == (1, stop, 0)
     assert given.started_at <= given.finished_at
+
+
+async def test_activations_are_read_back_with_the_targets() -> None:
+    """Of six staged targets four were begun, one could not be recorded, and one is to come."""
+    states = [ActivationState.VERIFIED, ActivationState.INTENDED, ActivationState.FAILED]
+    with Store.memory(clock=SystemClock()) as store:
+        create(store, 7)
+        async with store.journal(RUN) as journal:
+            for number in range(6):
+                await journal.settle(settled(target(number)))
+            await journal.assign_waves(0, [(1, 7)])
+            for number, state in enumerate(states):
+                await journal.note_activation(activation(target(number), state))
+            bad = replace(activation(target(3)), problem="its hook failed")
+            await journal.note_activation(bad)
+        lost = {("job-0", "0oa000004"): activation(target(4))}
+        given = result_of(store.archive, RUN, activations=lost)
+        found = [each.activation.state if each.activation else None for each in given.records]
+    assert found == [*states, ActivationState.ACTIVATED, ActivationState.ACTIVATED, None, None]
+    assert given.activations == dict.fromkeys(ActivationState, 0) | {
+        ActivationState.VERIFIED: 1,
+        ActivationState.INTENDED: 1,
+        ActivationState.FAILED: 1,
+        ActivationState.ACTIVATED: 2,
+    }
+    assert (given.problems, given.unactivated) == (1, 2)
 
 
 def test_what_stopped_a_run_whose_journal_is_broken_is_told_all_the_same() -> None:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.resume import (
+    BY_KID,
     KnownJob,
     PlanChanges,
     ResolvedJob,
@@ -17,11 +18,27 @@ from orchestrator.engine.resume import (
     digest_of,
     some,
 )
-from orchestrator.model import AppId, KeyRef, Kid, Outcome, Reason, Status, Target
+from orchestrator.model import (
+    NEW_KID,
+    AppId,
+    KeyKind,
+    KeyRef,
+    KeySpec,
+    Kid,
+    Outcome,
+    Reason,
+    Resource,
+    Status,
+    Target,
+)
+from orchestrator.rollout import JobSettings, Rollout
 
 SOURCE = AppId("0oaSource")
 KEY = KeyRef(app=SOURCE, kid=Kid("k1"))
 OTHER_KEY = KeyRef(app=SOURCE, kid=Kid("k2"))
+NEW_KEY = KeyRef(app=SOURCE, kid=NEW_KID)
+NEWEST = KeySpec(kind=KeyKind.NEWEST)
+GENERATED = KeySpec(kind=KeyKind.GENERATE, validity_years=3)
 Recorded = Sequence[tuple[Target, Outcome | None]]
 
 
@@ -34,6 +51,8 @@ class Job:
     key: KeyRef = KEY
     tags: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    wanted: KeySpec = BY_KID
+    settings: JobSettings = field(default=JobSettings())
 
     @property
     def size(self) -> int:
@@ -62,7 +81,9 @@ def outcome_of(target: Target, key: KeyRef, status: Status | None) -> Outcome | 
 def known(jobs: Sequence[Job], targets: Recorded) -> dict[str, KnownJob]:
     undone = [target.job for target, out in targets if out is None or not out.status.is_staged]
     return {
-        job.name: KnownJob(name=job.name, key=job.key, unfinished=undone.count(job.name))
+        job.name: KnownJob(
+            name=job.name, key=job.key, wanted=job.wanted, unfinished=undone.count(job.name)
+        )
         for job in jobs
     }
 
@@ -89,6 +110,10 @@ def changes(
         [Job(tags={"owner": "Zoë"})],
         [Job(["a"]), Job(["b"], name="second")],
         [Job(), Job([], name="second")],
+        [Job(key=replace(KEY, resource=Resource.IDP))],
+        [Job(wanted=NEWEST)],
+        [Job(key=NEW_KEY, wanted=NEWEST)],
+        [Job(key=NEW_KEY, wanted=GENERATED)],
     ],
     ids=lambda jobs: repr([(job.name, job.apps) for job in jobs]),
 )
@@ -98,6 +123,12 @@ def test_another_rotation_has_another_digest(other: Sequence[Job]) -> None:
 
 def test_the_same_rotation_has_the_same_digest() -> None:
     assert digest_of([Job()]) == digest_of([Job(["a", "b"], dropped={"duplicates": 3})])
+    assert digest_of([Job()]) == digest_of([Job(settings=JobSettings(rollout=Rollout()))])
+
+
+def test_no_two_ways_to_name_a_key_have_one_digest() -> None:
+    ways = [NEWEST, GENERATED, replace(GENERATED, validity_years=4), KeySpec(kind=KeyKind.ACTIVE)]
+    assert len({digest_of([Job(key=NEW_KEY, wanted=wanted)]) for wanted in ways}) == len(ways)
 
 
 TAGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=2)
@@ -128,7 +159,7 @@ def test_targets_come_and_go() -> None:
 @pytest.mark.parametrize("status", [None, *Status], ids=str)
 def test_a_target_that_holds_the_key_is_kept_and_others_go(status: Status | None) -> None:
     found = changes([Job(["a", "b"])], [Job(["a"])], lambda _: status)
-    holds = status in (Status.CLONED, Status.ALREADY_PRESENT)
+    holds = status in (Status.CLONED, Status.GENERATED, Status.ALREADY_PRESENT)
     assert found.kept == (1 if holds else 0)
     assert found.removed == ([] if holds else [("job", "b")])
     assert ("keep it" in "".join(found.lines())) is holds
@@ -158,6 +189,7 @@ def test_a_job_that_is_gone_takes_its_targets_along() -> None:
         (Status.FAILED, 2),
         (Status.SKIPPED, 2),
         (Status.CLONED, 0),
+        (Status.GENERATED, 0),
         (Status.ALREADY_PRESENT, 0),
     ],
     ids=str,
@@ -169,6 +201,16 @@ def test_another_key_is_another_rotation(
     assert found.is_another_rotation
     assert (found.rekeyed, found.unfinished) == (["job"], unfinished)
     assert found.lines()[0] == "1 jobs with another key: job"
+
+
+@pytest.mark.parametrize("wanted", [NEWEST, GENERATED], ids=str)
+def test_a_key_that_the_run_came_by_is_the_one_that_its_plan_asks_for(wanted: KeySpec) -> None:
+    """The plan still says `newest`, the run knows which key that was when it began."""
+    before, after = Job(wanted=wanted), Job(key=NEW_KEY, wanted=wanted)
+    assert not changes([before], [after]).is_another_rotation
+    assert changes([before], [replace(after, key=replace(NEW_KEY, app=AppId("0oaOther")))]).rekeyed
+    assert changes([before], [replace(after, wanted=replace(wanted, validity_years=9))]).rekeyed
+    assert changes([before], [Job()]).rekeyed
 
 
 def test_only_jobs_with_another_key_are_held_against_the_plan() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,8 +11,10 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
-from orchestrator.engine.result import BucketForecast, Forecast, RunResult
+from orchestrator.engine.result import HOOK_RAN, BucketForecast, Forecast, RunResult, tally_hooks
 from orchestrator.model import (
+    Activation,
+    ActivationState,
     AppId,
     Certificate,
     Evidence,
@@ -34,8 +37,8 @@ from orchestrator.report.document import (
     summary_of,
 )
 from orchestrator.report.formats import json_pieces
-from orchestrator.store.base import JobRecord, StopRecord
-from tests.unit.results import HEAD, NOON, job_record, record, run_result
+from orchestrator.store.base import EventRecord, JobRecord, StopRecord
+from tests.unit.results import HEAD, NOON, job_record, record, run_result, target_record
 
 SHIPPED = Path(orchestrator.__file__).parent / "schemas" / "report-v1.schema.json"
 VALIDATOR = Draft202012Validator(
@@ -61,6 +64,21 @@ FULL = Outcome(
         waited_seconds=0.125,
     ),
     settled_at=NOON,
+)
+ACTIVATION = Activation(
+    target=FULL.target,
+    kid=KEY.kid,
+    wave=2,
+    state=ActivationState.FAILED,
+    detail="the org changed more than the key",
+    previous_kid=Kid("old"),
+    proof=Proof.READ,
+    reason=Reason.COLLATERAL,
+    retryable=True,
+    changes=("label",),
+    problem="look at it",
+    evidence=FULL.evidence,
+    at=NOON,
 )
 BARE = Outcome(
     target=Target(job="job", app=AppId("0oaBare")),
@@ -197,7 +215,54 @@ def test_a_row_holds_everything_that_is_known_of_a_target() -> None:
         "waited_seconds": 0.125,
         "settled_at": "2026-10-01T12:00:00Z",
         "tags": {"owner": "Zoë", "ticket": ""},
+        "resource": "app",
+        "wave": None,
+        "acknowledged": False,
+        "activation": None,
+        "handoff": None,
     }
+
+
+def test_a_row_holds_everything_that_is_known_of_an_activation() -> None:
+    known = target_record(FULL, wave=2, is_acknowledged=True, activation=ACTIVATION)
+    row = row_of(FULL, known, dry_run=False, packs="finance-r1.handoff").model_dump(mode="json")
+    assert (row["wave"], row["acknowledged"]) == (2, True)
+    assert row["handoff"] == "finance-r1.handoff/job/0oaTarget"
+    assert row["activation"] == {
+        "state": "failed",
+        "detail": "the org changed more than the key",
+        "kid": "kid",
+        "previous_kid": "old",
+        "proof": "read",
+        "reason": "collateral",
+        "retryable": True,
+        "changes": ["label"],
+        "problem": "look at it",
+        "http_status": 201,
+        "okta_code": "E0000001",
+        "causes": ["first", "second"],
+        "request_ids": ["req1", "req2"],
+        "attempts": 2,
+        "lost_answers": 1,
+        "waited_seconds": 0.125,
+        "at": "2026-10-01T12:00:00Z",
+    }
+
+
+@pytest.mark.parametrize("outcome", [FULL, BARE], ids=["staged", "not"])
+@pytest.mark.parametrize("packs", [None, "p"])
+def test_only_staged_targets_have_a_pack(outcome: Outcome, packs: str | None) -> None:
+    row = row_of(outcome, dry_run=False, packs=packs)
+    assert (row.handoff is not None) is (outcome is FULL and packs is not None)
+
+
+@pytest.mark.parametrize("state", ActivationState)
+def test_activations_of_every_state_make_a_valid_report(state: ActivationState) -> None:
+    record = target_record(FULL, wave=1, activation=replace(ACTIVATION, state=state))
+    document = document_of(run_result([record, FULL], jobs=(JOB,)))
+    VALIDATOR.validate(document)
+    told = bool(document["remarks"])
+    assert told is (state is ActivationState.ROLLED_BACK)
 
 
 def test_the_head_says_which_run_it_was() -> None:
@@ -215,13 +280,56 @@ def test_the_head_says_which_run_it_was() -> None:
     assert job.certificate.not_after == NOON.replace(year=2036)
 
 
+def counted(given: RunResult) -> dict[str, int]:
+    """Return what a summary counts, without what there is none of."""
+    return {name: number for name, number in summary_of(given).model_dump().items() if number}
+
+
 @pytest.mark.parametrize("status", Status)
 def test_the_summary_counts_every_status_under_its_name(status: Status) -> None:
-    counted = summary_of(result(replace(FULL, status=status), BARE)).model_dump()
-    expected = dict.fromkeys([each.value for each in Status], 0) | {"targets": 2}
-    expected[Status.SKIPPED.value] += 1
-    expected[status.value] += 1
-    assert counted == expected
+    expected = Counter({"targets": 2, Status.SKIPPED.value: 1}) + Counter([status.value])
+    assert counted(result(replace(FULL, status=status), BARE)) == expected
+
+
+@pytest.mark.parametrize(
+    ("state", "names"),
+    [
+        (ActivationState.PLANNED, ["activation_planned"]),
+        (ActivationState.INTENDED, ["activation_pending"]),
+        (ActivationState.ACTIVATED, ["activated"]),
+        (ActivationState.VERIFIED, ["activated", "verified"]),
+        (ActivationState.FAILED, ["activation_failed"]),
+        (ActivationState.SKIPPED, ["activation_skipped"]),
+        (ActivationState.REVERTING, ["rollback_pending"]),
+        (ActivationState.ROLLED_BACK, ["rolled_back"]),
+    ],
+)
+def test_the_summary_counts_what_became_of_activations(
+    state: ActivationState, names: list[str]
+) -> None:
+    activation = replace(ACTIVATION, state=state)
+    records = [target_record(FULL, wave=1, activation=activation), target_record(FULL, wave=1)]
+    expected = Counter({"targets": 2, "cloned": 2, "activation_pending": 1}) + Counter(names)
+    assert counted(run_result(records)) == expected | Counter(["activation_problems"])
+
+
+def test_the_head_tells_which_hooks_failed() -> None:
+    ran: dict[str, object] = {
+        "on": "target_staged",
+        "job": "job",
+        "app": "0oaTarget",
+        "argv": ["./upload.sh"],
+    }
+    failed = ran | {"exit_code": None, "timed_out": True, "error": None, "seconds": 60.0}
+    hooks = tally_hooks(
+        EventRecord(seq=number, at=NOON, kind=HOOK_RAN, body=body)
+        for number, body in enumerate([ran | {"exit_code": 0}, failed | {"output": "so far"}])
+    )
+    document = document_of(replace(result(FULL), hooks=hooks))
+    VALIDATOR.validate(document)
+    told = head_of(replace(result(FULL), hooks=hooks)).hooks
+    assert (told.ran, told.failed) == (2, 1)
+    assert told.failures[0].argv == ["./upload.sh"]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

@@ -18,6 +18,8 @@ from hypothesis import strategies as st
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import ExitCode, ReportError
 from orchestrator.model import (
+    Activation,
+    ActivationState,
     AppId,
     Evidence,
     KeyRef,
@@ -29,7 +31,7 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.plan.targets import read_app_ids
-from orchestrator.report.document import TargetRow
+from orchestrator.report.document import ActivationPart, TargetRow
 from orchestrator.report.formats import (
     FREE_TEXT,
     cell_text,
@@ -39,8 +41,11 @@ from orchestrator.report.formats import (
     write_reports,
 )
 from orchestrator.store.base import StopRecord
-from tests.unit.results import run_result
+from tests.unit.results import run_result, target_record
 
+COLUMNS = [name for name in TargetRow.model_fields if name != "activation"] + [
+    f"activation_{name}" for name in ActivationPart.model_fields
+]
 LONE = "\udcff"  # a lone surrogate, which has no encoding
 FORMULA = '=HYPERLINK("http://evil.example")'
 
@@ -57,6 +62,12 @@ def outcome(
         reason=Reason.REJECTED,
         evidence=Evidence(http_status=400, causes=causes, request_ids=("r1", "r2")),
     )
+
+
+def activated(**fields: object) -> Activation:
+    plain: dict[str, object] = {"target": outcome().target, "kid": "-kid", "wave": 1}
+    plain |= {"state": ActivationState.ACTIVATED, "detail": "said"}
+    return Activation(**(plain | fields))  # type: ignore[arg-type]  # what the tests change
 
 
 def result(*outcomes: Outcome) -> RunResult:
@@ -209,7 +220,7 @@ def test_no_reason_to_stop_keeps_a_report_from_being_written(tmp_path: Path) -> 
 def test_a_row_of_the_csv_has_a_cell_per_field(tmp_path: Path) -> None:
     tags = {"owner": "Zoë", "vendor": "a; b"}
     [row] = rows(tmp_path, result(outcome('Fin, "A"\nB', "said", tags, "one", "two")))
-    assert list(row) == list(TargetRow.model_fields)
+    assert list(row) == COLUMNS
     assert row["label"] == 'Fin, "A"\nB'
     assert row["causes"] == "one; two"
     assert row["request_ids"] == "r1; r2"
@@ -226,17 +237,29 @@ def test_ids_are_written_as_they_are(tmp_path: Path) -> None:
 
 
 def test_typed_text_cannot_start_a_formula(tmp_path: Path) -> None:
-    given = result(outcome(FORMULA, FORMULA, {FORMULA: "x"}, FORMULA))
-    [row] = rows(tmp_path, given)
-    for column in FREE_TEXT:
+    known = outcome(FORMULA, FORMULA, {FORMULA: "x"}, FORMULA)
+    activation = activated(detail=FORMULA, problem=FORMULA, evidence=Evidence(causes=(FORMULA,)))
+    [row] = rows(tmp_path, run_result([target_record(known, activation=activation)]))
+    typed = {column for column in COLUMNS if column.removeprefix("activation_") in FREE_TEXT}
+    assert len(typed) == len(FREE_TEXT) + 2  # there are details and causes of both
+    for column in typed:
         assert row[column].startswith("'="), column
+
+
+def test_a_row_of_the_csv_has_a_cell_per_field_of_an_activation(tmp_path: Path) -> None:
+    activation = activated(previous_kid=Kid("-old"), changes=("label", "status"))
+    record = target_record(outcome(), wave=3, is_acknowledged=True, activation=activation)
+    [row] = rows(tmp_path, run_result([record]))
+    assert (row["wave"], row["acknowledged"]) == ("3", "true")
+    assert (row["activation_state"], row["activation_previous_kid"]) == ("activated", "-old")
+    assert (row["activation_changes"], row["activation_problem"]) == ("label; status", "")
 
 
 def test_the_csv_has_a_header_also_without_targets(tmp_path: Path) -> None:
     path = tmp_path / "empty.csv"
     with path.open("w", newline="") as file:
         write_csv(run_result(), file)
-    assert path.read_text().strip() == ",".join(TargetRow.model_fields)
+    assert path.read_text().strip() == ",".join(COLUMNS)
 
 
 @pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])

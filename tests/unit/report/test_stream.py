@@ -12,21 +12,31 @@ import pytest
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError
 from orchestrator.events import (
+    ActivationSettled,
     CallPaced,
     CallRetried,
     Event,
+    HookEnded,
+    KeyMade,
+    Noticed,
     RunFinished,
     RunStarted,
     RunStopping,
     SourceRead,
     TargetSettled,
+    WaveBegun,
+    WaveHeld,
 )
 from orchestrator.model import (
+    Activation,
+    ActivationState,
     AppId,
     Certificate,
+    Evidence,
     KeyRef,
     Kid,
     Outcome,
+    Proof,
     RunId,
     Status,
     StopCause,
@@ -53,6 +63,36 @@ OUTCOME = Outcome(
     detail="two\nlines\u2028and three",
     settled_at=NOON,
 )
+ACTIVATION = Activation(
+    target=OUTCOME.target,
+    kid=KEY.kid,
+    wave=2,
+    state=ActivationState.ACTIVATED,
+    detail="signs with kid",
+    previous_kid=Kid("old"),
+    proof=Proof.RESPONSE,
+    evidence=Evidence(request_ids=("r1", "r2"), attempts=2, waited_seconds=0.5),
+    at=NOON,
+)
+ACTIVATION_FIELDS: dict[str, object] = {
+    "state": "activated",
+    "detail": "signs with kid",
+    "kid": "kid",
+    "previous_kid": "old",
+    "proof": "response",
+    "reason": None,
+    "retryable": False,
+    "changes": [],
+    "problem": None,
+    "http_status": None,
+    "okta_code": None,
+    "causes": [],
+    "request_ids": ["r1", "r2"],
+    "attempts": 2,
+    "lost_answers": 0,
+    "waited_seconds": 0.5,
+    "at": "2026-10-01T12:00:00.123456Z",
+}
 EVENTS: dict[type, tuple[Event, str, dict[str, object]]] = {
     RunStarted: (
         RunStarted(run_id=RUN, plan="finance", org="o", dry_run=False, targets=7),
@@ -96,6 +136,46 @@ EVENTS: dict[type, tuple[Event, str, dict[str, object]]] = {
         "summary",
         {"counts": {"cloned": 7, "failed": 0}, "exit_code": 0},
     ),
+    KeyMade: (
+        KeyMade(job="job", key=KEY, adopted=True),
+        "key",
+        {"job": "job", "app_id": "0oaSource", "kid": "kid", "adopted": True},
+    ),
+    WaveBegun: (
+        WaveBegun(job="job", wave=1, waves=3, targets=7),
+        "wave",
+        {"job": "job", "wave": 1, "waves": 3, "targets": 7},
+    ),
+    WaveHeld: (
+        WaveHeld(job="job", wave=2, detail="2 targets of wave 2 failed"),
+        "wave_held",
+        {"job": "job", "wave": 2, "detail": "2 targets of wave 2 failed"},
+    ),
+    ActivationSettled: (
+        ActivationSettled(activation=ACTIVATION),
+        "activation",
+        {"job": "job", "app_id": "0oaTarget", "wave": 2} | ACTIVATION_FIELDS,
+    ),
+    HookEnded: (
+        HookEnded(
+            moment="target_staged",
+            command="./upload.sh",
+            job="job",
+            app="0oaTarget",
+            ok=False,
+            detail="failed with exit code 1",
+        ),
+        "hook",
+        {
+            "on": "target_staged",
+            "command": "./upload.sh",
+            "job": "job",
+            "app_id": "0oaTarget",
+            "ok": False,
+            "detail": "failed with exit code 1",
+        },
+    ),
+    Noticed: (Noticed(text="no System Log"), "notice", {"text": "no System Log"}),
 }
 
 

@@ -11,11 +11,12 @@ first would double the calls to Okta's scarcest bucket. A preview may not clone,
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from orchestrator.model import AppId, Certificate, KeyRef, Proof, Reason, Status
 from orchestrator.okta.certificates import certificate_of
-from orchestrator.okta.wire import Application, JsonWebKey, Refusal, Reply, located_key
+from orchestrator.okta.document import SignerDocument
+from orchestrator.okta.wire import JsonWebKey, Refusal, Reply, located_key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -24,6 +25,13 @@ class SourceKey:
 
     ref: KeyRef
     certificate: Certificate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FutureKey:
+    """A key that a run would make: a preview can say of it no more than where it would go."""
+
+    ref: KeyRef
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,11 +69,13 @@ class Clone:
 class Observation:
     """What was read of a target; None where nothing was."""
 
-    app: Reply[Application] | None = None
+    app: Reply[SignerDocument] | None = None
     key: Reply[JsonWebKey] | None = None
 
 
-def decide(observation: Observation, target: AppId, source: SourceKey) -> Clone | Verdict:
+def decide(
+    observation: Observation, target: AppId, source: SourceKey | FutureKey
+) -> Clone | Verdict:
     """Say whether the target needs the clone, from whatever is known of it."""
     if observation.app is not None and observation.app.refusal is not None:
         return refused(observation.app.refusal, target, source)
@@ -78,7 +88,7 @@ def decide(observation: Observation, target: AppId, source: SourceKey) -> Clone 
             http_status=200,
         )
     absent = observation.key is None or is_absent(observation.key.refusal)
-    if observation.key is not None and not absent:
+    if observation.key is not None and not absent and isinstance(source, SourceKey):
         return judge_read(observation.key, PRESENT_BEFORE, source)
     return Clone(note=note_on(app))
 
@@ -88,7 +98,7 @@ def is_absent(refusal: Refusal | None) -> bool:
     return refusal is not None and refusal.status == 404
 
 
-def note_on(app: Application | None) -> str:
+def note_on(app: SignerDocument | None) -> str:
     """Return what makes a target unusual: cloning works all the same."""
     if app is None:
         return ""
@@ -180,17 +190,30 @@ def judge_refused_clone(refusal: Refusal, target: AppId, source: SourceKey) -> V
     return verdict
 
 
-def refused(refusal: Refusal, target: AppId, source: SourceKey) -> Verdict:
+def refused(refusal: Refusal, target: AppId, source: SourceKey | FutureKey) -> Verdict:
     """Turn a refusal into a failure, with the reason that tells a person what to do."""
     missing = refusal.missing_id
-    if refusal.status == 404 and missing in (source.ref.app, source.ref.kid):
-        reason, detail = Reason.SOURCE_UNUSABLE, f"the source is gone: {refusal.summary}"
-    elif refusal.status == 404:
-        reason, detail = Reason.TARGET_NOT_FOUND, f"app {target} is not in the org"
-    elif refusal.status in (401, 403):
-        reason, detail = Reason.FORBIDDEN, f"the admin role does not reach this app: {refusal}"
-    else:
-        reason, detail = Reason.REJECTED, f"the org refused: {refusal}"
+    is_source = missing in (source.ref.app, source.ref.kid) and missing != target
+    if refusal.status == 404 and is_source:  # a target that gets its own key is its own source
+        detail = f"the source is gone: {refusal.summary}"
+        return failed(refusal, Reason.SOURCE_UNUSABLE, detail)
+    if refusal.status == 404:
+        detail = f"{source.ref.resource} {target} is not in the org"
+        return failed(refusal, Reason.TARGET_NOT_FOUND, detail)
+    return refused_call(refusal)
+
+
+def refused_call(refusal: Refusal) -> Verdict:
+    """Turn the refusal of a call that concerns one target into a failure."""
+    if refusal.status == 404:
+        return failed(refusal, Reason.TARGET_NOT_FOUND, "it is not in the org")
+    if refusal.status in (401, 403):
+        detail = f"the admin role does not reach this app: {refusal}"
+        return failed(refusal, Reason.FORBIDDEN, detail)
+    return failed(refusal, Reason.REJECTED, f"the org refused: {refusal}")
+
+
+def failed(refusal: Refusal, reason: Reason, detail: str) -> Verdict:
     return Verdict(
         status=Status.FAILED,
         reason=reason,
@@ -232,3 +255,23 @@ def judge_read(reply: Reply[JsonWebKey], unsettled: Unsettled, source: SourceKey
         http_status=reply.status,
         thumbprint=source.certificate.thumbprint,
     )
+
+
+def judge_metadata(
+    reply: Reply[bytes], verdict: Verdict, source: SourceKey, published: list[str]
+) -> Verdict:
+    """Hold the SAML metadata that the target publishes for the key against its certificate."""
+    if reply.refusal is not None:
+        return refused_call(reply.refusal)
+    if published != [source.certificate.x5c]:
+        return not_proven(reply.status, "its metadata does not hold the certificate", None)
+    return replace(verdict, proof=Proof.METADATA)
+
+
+def judge_read_back(reply: Reply[JsonWebKey], verdict: Verdict, source: SourceKey) -> Verdict:
+    """Hold the key that was read back from a target against what its clone has said."""
+    gone = not_proven(reply.status, "the org said it was there, but it cannot be read back", None)
+    read = judge_read(reply, Unsettled(if_present=verdict.status, if_absent=gone), source)
+    if read.status is not verdict.status:
+        return read
+    return replace(verdict, proof=Proof.READ, thumbprint=read.thumbprint)

@@ -12,7 +12,7 @@ import msgspec
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from orchestrator.engine.machine import (
+from orchestrator.engine.staging import (
     Clone,
     Observation,
     SourceKey,

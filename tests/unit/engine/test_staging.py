@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import replace
 
 import msgspec
 import pytest
 
-from orchestrator.engine.machine import (
+from orchestrator.engine.staging import (
     Clone,
     Observation,
     SourceKey,
@@ -20,16 +21,10 @@ from orchestrator.engine.machine import (
     no_answer,
     note_on,
 )
-from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Status
+from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Resource, Status
 from orchestrator.okta.certificates import certificate_of
-from orchestrator.okta.wire import (
-    AppCredentials,
-    Application,
-    JsonWebKey,
-    Refusal,
-    Reply,
-    SigningCredentials,
-)
+from orchestrator.okta.document import SignerDocument
+from orchestrator.okta.wire import JsonWebKey, Refusal, Reply
 from orchestrator.sandbox.org import SandboxOrg
 
 ORG = SandboxOrg(seed=1)
@@ -77,13 +72,20 @@ def refused_clone(refusal: Refusal) -> Reply[JsonWebKey]:
     return Reply(status=refusal.status, refusal=refusal)
 
 
-def refused_app(refusal: Refusal) -> Reply[Application]:
+def refused_app(refusal: Refusal) -> Reply[SignerDocument]:
     return Reply(status=refusal.status, refusal=refusal)
 
 
-def app(active: str | None = None, status: str = "ACTIVE", mode: str = "SAML_2_0") -> Application:
-    signing = AppCredentials(signing=SigningCredentials(kid=active))
-    return Application(id=TARGET, status=status, sign_on_mode=mode, credentials=signing)
+def document(**fields: object) -> SignerDocument:
+    body = json.dumps({"id": TARGET} | fields).encode()
+    return SignerDocument.parse(body, Resource.APP)
+
+
+def app(
+    active: str | None = None, status: str | None = "ACTIVE", mode: str = "SAML_2_0"
+) -> SignerDocument:
+    signing = {"signing": {"kid": active}}
+    return document(status=status, signOnMode=mode, credentials=signing)
 
 
 def judged(reply: Reply[JsonWebKey]) -> Verdict:
@@ -367,15 +369,17 @@ def test_what_cannot_be_known_before_a_run_is_a_failure_of_the_preview(
     [
         (None, ""),
         (app("k"), ""),
-        (msgspec.structs.replace(app("k"), status=None), ""),
+        (app("k", None), ""),
         (app("k", "INACTIVE"), "the app is INACTIVE"),
         (app(None, mode="BOOKMARK"), "its sign-on mode BOOKMARK signs with no key"),
-        (Application(id=TARGET), "its sign-on mode unknown signs with no key"),
+        (document(), "its sign-on mode unknown signs with no key"),
         (
             app(None, "DELETED", "AUTO_LOGIN"),
             "the app is DELETED and its sign-on mode AUTO_LOGIN signs with no key",
         ),
     ],
 )
-def test_a_note_says_what_is_unusual_about_an_app(observed: Application | None, note: str) -> None:
+def test_a_note_says_what_is_unusual_about_an_app(
+    observed: SignerDocument | None, note: str
+) -> None:
     assert note_on(observed) == note

@@ -1,0 +1,89 @@
+"""The arguments and options that several commands share."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+
+class OutputChoice(StrEnum):
+    """What goes to stdout."""
+
+    text = "text"
+    json = "json"
+    ndjson = "ndjson"
+
+
+class ReportChoice(StrEnum):
+    """How a report is printed."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+    failed = "failed"
+
+
+class SchemaChoice(StrEnum):
+    """Which JSON Schema to print."""
+
+    plan = "plan"
+    report = "report"
+
+
+PlanPath = Annotated[Path, typer.Argument(metavar="PLAN", help="The plan file (YAML).")]
+Sandbox = Annotated[
+    bool, typer.Option("--sandbox", help="Use a sandbox org in this process, not the real one.")
+]
+Faults = Annotated[
+    Path | None, typer.Option(metavar="FILE", help="Faults for the sandbox to make.")
+]
+OutputOption = Annotated[
+    OutputChoice, typer.Option("--output", help="Data on stdout; text for people is on stderr.")
+]
+ReportDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where reports go, instead of the plan's dir.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", "-q", help="Say nothing unless something changed or failed.")
+]
+Detailed = Annotated[
+    bool, typer.Option("--detailed-exitcode", help="Exit with 2 when there are changes.")
+]
+Quick = Annotated[
+    bool, typer.Option("--quick", help="Dry run without a read per target: cheaper, less exact.")
+]
+Fresh = Annotated[
+    bool, typer.Option("--new", help="Begin a new run, also where one could be continued.")
+]
+Targets = Annotated[
+    str | None, typer.Option(metavar="@FILE", help="Only these targets: a CSV, such as failed.csv.")
+]
+Waits = Annotated[
+    bool, typer.Option("--wait", help="Stay until every gate that can open by itself has opened.")
+]
+RunName = Annotated[
+    str, typer.Argument(metavar="RUN", help="A run, the start of its id, or `latest`.")
+]
+StateDir = Annotated[
+    Path | None, typer.Option(metavar="DIR", help="Where runs are remembered. [OKTA_KEYS_STATE]")
+]
+LockTimeout = Annotated[
+    float, typer.Option(min=0.0, metavar="SECONDS", help="Wait so long for another run to end.")
+]
+Verbose = Annotated[
+    bool, typer.Option("--verbose", "-v", help="Log every call to stderr; never a secret.")
+]
+
+
+def start_logging(*, verbose: bool) -> None:
+    logging.basicConfig(
+        level=logging.DEBUG if verbose else logging.WARNING,
+        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
+        stream=sys.stderr,
+        force=True,
+    )

@@ -1,0 +1,106 @@
+"""From a plan's limits, and the command line, to what one execution may do."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from math import ceil
+from pathlib import Path
+
+from orchestrator.engine.result import RunSettings
+from orchestrator.engine.resume import ResolvedJob
+from orchestrator.errors import SafetyError, UsageError
+from orchestrator.model import AppId, RunId
+from orchestrator.plan.schema import Plan
+from orchestrator.plan.settings import hook_commands
+from orchestrator.plan.targets import read_app_ids
+
+AUTO_WORKERS = 10  # at 50 clones a minute one would do; a larger bucket is worth a few more
+
+
+def run_settings(
+    plan: Plan,
+    jobs: Sequence[ResolvedJob],
+    *,
+    run_id: RunId,
+    org: str,
+    pending: int,
+    dry_run: bool = False,
+    quick: bool = False,
+    waits: bool = False,
+) -> RunSettings:
+    """Turn the plan's limits into numbers for this set of targets."""
+    limits = plan.limits
+    targets = sum(job.size for job in jobs)
+    workers = AUTO_WORKERS if limits.workers == "auto" else limits.workers
+    rolls_out = any(job.settings.rollout is not None for job in jobs)
+    return RunSettings(
+        run_id=run_id,
+        plan=plan.name,
+        org=org,
+        dry_run=dry_run,
+        quick=quick,
+        workers=max(1, min(workers, targets if rolls_out else pending)),
+        deadline_seconds=limits.deadline,
+        max_targets=limits.max_targets,
+        stop_after_failures=failure_budget(limits.stop_after_failures, targets),
+        jobs={job.name: job.settings for job in jobs},
+        hooks={} if dry_run else hook_commands(plan),
+        waits=waits,
+        handoff_metadata=plan.report.handoff == "metadata",
+    )
+
+
+def failure_budget(budget: float | None, targets: int) -> int | None:
+    """Return the number of failures that stops a run; a share of the targets is rounded up."""
+    if isinstance(budget, float):
+        return max(1, ceil(budget * targets - 1e-9))
+    return budget
+
+
+def check_belt(plan: Plan, jobs: Sequence[ResolvedJob]) -> None:
+    """Refuse a run that could change more apps than the plan allows.
+
+    Raises:
+        SafetyError: there are more targets than `limits.max_changes`.
+    """
+    targets, most = sum(job.size for job in jobs), plan.limits.max_changes
+    if most is not None and targets > most:
+        raise SafetyError(
+            f"the plan has {targets} targets, but limits.max_changes allows {most} changes",
+            hint="look at `okta-keys preview`, then raise max_changes or split the plan",
+        )
+
+
+def chosen_targets(given: str | None, jobs: Sequence[ResolvedJob]) -> frozenset[AppId] | None:
+    """Read `--targets @FILE`: the targets of the plan that this execution is restricted to.
+
+    Raises:
+        UsageError: it names no file, or the file lists an app that is no target of the plan.
+        PlanError: the file is wrong.
+    """
+    if given is None:
+        return None
+    return targets_in(given, {target.app for job in jobs for target in job.stream()}, "the plan")
+
+
+def targets_in(
+    given: str | None, planned: Collection[AppId], whose: str
+) -> frozenset[AppId] | None:
+    """Read `--targets @FILE`; every app in it must be among those that are planned.
+
+    Raises:
+        UsageError: it names no file, or the file lists another app.
+        PlanError: the file is wrong.
+    """
+    if given is None:
+        return None
+    if not given.startswith("@"):
+        raise UsageError("--targets takes a file: --targets @failed.csv")
+    chosen = frozenset(read_app_ids(Path(given[1:])))
+    strangers = sorted(chosen.difference(planned))
+    if strangers:
+        raise UsageError(
+            f"{given[1:]} lists {len(strangers)} apps that are no targets of {whose}, "
+            f"such as {strangers[0]}"
+        )
+    return chosen
