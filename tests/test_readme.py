@@ -6,6 +6,7 @@ import re
 import shutil
 import sys
 from pathlib import Path
+from textwrap import indent
 
 import anyio
 import pytest
@@ -38,6 +39,18 @@ def test_the_shown_plan_is_valid(tmp_path: Path) -> None:
     shutil.copy(ROOT / "plans" / "from-csv.csv", tmp_path / "targets.csv")
     loaded = load_plan_text(plan.encode(), file="README.md", folder=tmp_path)
     assert loaded.name == "finance-2026"
+
+
+@pytest.mark.parametrize("fragment", blocks(GUIDE, "yaml"))
+def test_the_guides_fragments_are_valid(fragment: str, tmp_path: Path) -> None:
+    """Put each into a plan: at its top, or into its job."""
+    job = (
+        "version: 1\nname: guide\njobs:\n  - name: job\n    source: {app: 0oa8ae1t5yev2ajDs0h7, "
+        "key: w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI}\n    targets: [0oa8ae0dv4RGQvjyZ0h7]\n"
+    )
+    is_of_the_plan = fragment.startswith("hooks:")
+    plan = job + (fragment if is_of_the_plan else indent(fragment, "    "))
+    load_plan_text(plan.encode(), file="guide.md", folder=tmp_path)
 
 
 def test_make_commands_are_targets_and_run_in_ci() -> None:

@@ -96,7 +96,7 @@ def test_one_run_is_named_by_the_beginning_of_its_id(name: str, terminal: Termin
     for line in (f"run id: {FIRST}", "state: stopped", "done: 2", "left: 2", "failed: 1"):
         assert f"{line}\n" in err
     assert "stop: the deadline has passed\n" in err
-    assert "job job-0: key kid-1\n" in err
+    assert "job job-0: key kid-1 of app 0oaSource\n" in err
 
 
 def test_one_run_as_data(terminal: Terminal) -> None:

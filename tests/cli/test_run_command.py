@@ -128,7 +128,7 @@ async def test_every_ndjson_line_says_what_it_is(tmp_path: Path) -> None:
     lines = [json.loads(line) for line in ended.out.splitlines()]
     assert [line["type"] for line in lines] == ["plan", "source", *["target"] * 12, "summary"]
     assert len({line["run_id"] for line in lines}) == 1
-    assert all(line["dry_run"] is True and line["schema_version"] == "1.0" for line in lines)
+    assert all(line["dry_run"] is True and line["schema_version"] == "1.1" for line in lines)
     assert all(line["time"].endswith("+00:00") for line in lines)
     assert lines[-1]["exit_code"] == 0
 
@@ -280,7 +280,7 @@ async def test_wrong_plans_exit_with_4_and_their_place(tmp_path: Path) -> None:
             name: x
             jobs:
               - name: a
-                source: {app: 0oa8ae1t5yev2ajDs0h7, key: newest}
+                source: {app: 0oa8ae1t5yev2ajDs0h7, key: newst}
                 targts: []
             """)
     )
