@@ -106,7 +106,9 @@ class Watched(sqlite3.Connection):
         return cursor
 
     def executemany(self, sql: str, rows: Iterable[object]) -> sqlite3.Cursor:
-        self.announce(sql)
+        rows = list(rows)
+        if self.announce(sql) == "insert_event" and not self.about:
+            self.about = kind_of(rows[0])  # a note, which changes no other table
         return super().executemany(sql, rows)  # type: ignore[arg-type]
 
     def announce(self, sql: str) -> str:
@@ -126,6 +128,12 @@ def name_of(sql: str) -> str:
     """Return what to call a statement: its name in the program, or its first words."""
     known = NAMES.get(sql.strip())
     return known or " ".join(bare(sql).split()[:2])
+
+
+def kind_of(event: object) -> str:
+    """Return the kind of an event that is about to be inserted."""
+    assert isinstance(event, tuple)
+    return str(event[3])
 
 
 def is_harmless(sql: str) -> bool:

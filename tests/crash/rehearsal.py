@@ -87,6 +87,7 @@ class Rehearsal:
         observer = Broadcast([self.recorder, *self.observers])
         new = new_run(RunId("r"), "p", "o", [self.job], dry_run=False)
         opened = continue_or_create(self.store, new, [self.job], this_session())
+        opened.begin(self.store)
         given: dict[str, object] = {"run_id": RunId("r"), "plan": "p", "org": "o", "workers": 2}
         async with (
             serve(self.stage.org, limits=self.limits, faults=FaultScript.of(self.faults)) as org,

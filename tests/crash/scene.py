@@ -8,9 +8,10 @@ import shutil
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Self
 
 import anyio
 from anyio.to_thread import run_sync
@@ -32,6 +33,7 @@ from tests.support import CLONE
 
 KILLED = -9
 WIDE = LimitSettings(org_limits={"apps": 1_000_000})  # never reached, but announced
+SOURCE = f"0oa{0:017d}"
 KID = "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI"
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.crash.child"])
@@ -47,7 +49,7 @@ class Known:
 
 
 @dataclass
-class Scene:
+class Backdrop:
     """One plan and its org. Every program that is started here is a session."""
 
     folder: Path
@@ -56,24 +58,20 @@ class Scene:
     wire: Wire = field(default_factory=Wire)
     org: SandboxOrg = field(default_factory=lambda: SandboxOrg(seed=1))
     url: str = ""
-    unsettled: set[str] = field(default_factory=set)  # called before, but not in the journal
-    is_source_known: bool = False
-    bound: int = 0  # of all repeated calls: those in flight at each kill
 
     def __post_init__(self) -> None:
         self.plan = self.folder / "plan.yaml"
         self.targets = [f"0oa{number:017d}" for number in range(1, self.size + 1)]
-        lines = "".join(f"      - {target}\n" for target in self.targets)
-        self.plan.write_text(
-            "version: 1\nname: crash\njobs:\n  - name: job\n"
-            f"    source: {{app: 0oa{0:017d}, key: {KID}}}\n    targets:\n{lines}"
-            f"limits: {{workers: {self.workers}}}\n"
-        )
+        self.plan.write_text(self.plan_text())
         seed_apps(self.org, resolve(load_plan(self.plan)))
 
-    @property
-    def kid(self) -> str:
-        return KID
+    def plan_text(self) -> str:
+        lines = "".join(f"      - {target}\n" for target in self.targets)
+        return (
+            "version: 1\nname: crash\njobs:\n  - name: job\n"
+            f"    source: {{app: {SOURCE}, key: {KID}}}\n    targets:\n{lines}"
+            f"limits: {{workers: {self.workers}}}\n"
+        )
 
     @property
     def state(self) -> Path:
@@ -84,7 +82,7 @@ class Scene:
         return self.folder / "reports"
 
     @asynccontextmanager
-    async def served(self) -> AsyncIterator[Scene]:
+    async def served(self) -> AsyncIterator[Self]:
         async with (
             serve(self.org, limits=WIDE) as served,
             self.wire.laid_to(served.url) as self.url,
@@ -108,38 +106,35 @@ class Scene:
 
     async def run(self, *more: str, die_at: Step | None = None) -> int:
         """Run the plan in a process of its own; return the exit code, KILLED if it was killed."""
-        self.wire.session += 1
-        with started(self.run_orders(*more, die_at=die_at)) as process:
-            return await ended(process)
+        return await self.carry_out(self.run_orders(*more, die_at=die_at))
 
     async def run_until(self, moment: Moment, number: int) -> int:
         """Run the plan, and kill it when its n-th call has come so far."""
-        self.wire.session += 1
         last = len(self.wire.calls)
-        with started(self.run_orders()) as process:
-            self.wire.trap = Trap(
-                fits=lambda call: call.number == last + number, moment=moment, spring=process.kill
-            )
-            code = await ended(process)
-            self.wire.trap = None
-        return code
+        trap = Trap(fits=lambda call: call.number == last + number, moment=moment)
+        return await self.carry_out(self.run_orders(), trap=trap)
 
     async def run_for(self, seconds: float) -> int:
         """Run the plan, and kill it after a while."""
+        return await self.carry_out(self.run_orders(), seconds=seconds)
+
+    async def carry_out(
+        self, orders: Orders, *, trap: Trap | None = None, seconds: float | None = None
+    ) -> int:
+        """Carry out a command in a process of its own; return its exit code, or KILLED.
+
+        It is killed when a call goes into the trap, or after so many seconds.
+        """
         self.wire.session += 1
-        with started(self.run_orders()) as process:
+        with started(orders) as process:
+            self.wire.trap = replace(trap, spring=process.kill) if trap else None
             async with anyio.create_task_group() as group:
-                group.start_soon(kill_after, process, seconds)
+                if seconds is not None:
+                    group.start_soon(kill_after, process, seconds)
                 code = await ended(process)
                 group.cancel_scope.cancel()
-            return code
-
-    async def finish(self) -> None:
-        """Run the plan again, and hold everything against everything."""
-        code = await self.run()
-        assert code == 0, self.said()
-        self.check_calls()
-        self.check_end(await self.report())
+            self.wire.trap = None
+        return code
 
     async def report(self) -> dict[str, object]:
         """Return the report that the program makes of the last run, once it has verified it."""
@@ -162,7 +157,38 @@ class Scene:
     def said(self) -> str:
         return self.orders().err.read_text()
 
-    # Checking
+    @contextmanager
+    def copied(self) -> Iterator[Store | None]:
+        """Open a copy of the journal: opening the original would repair what a crash has left."""
+        copy = self.folder / "copy"
+        shutil.rmtree(copy, ignore_errors=True)
+        if not (self.state / FILE_NAME).exists():
+            yield None
+            return
+        shutil.copytree(self.state, copy)
+        (copy / f"{FILE_NAME}-shm").unlink(missing_ok=True)  # an index of the other's WAL
+        with Store.open(copy / FILE_NAME, clock=SystemClock()) as store:
+            yield store
+
+
+@dataclass
+class Scene(Backdrop):
+    """A plan that clones a key, and what must be true whenever a program has died over it."""
+
+    unsettled: set[str] = field(default_factory=set)  # called before, but not in the journal
+    is_source_known: bool = False
+    bound: int = 0  # of all repeated calls: those in flight at each kill
+
+    @property
+    def kid(self) -> str:
+        return KID
+
+    async def finish(self) -> None:
+        """Run the plan again, and hold everything against everything."""
+        code = await self.run()
+        assert code == 0, self.said()
+        self.check_calls()
+        self.check_end(await self.report())
 
     async def check_crash(self) -> Known:
         """Check what is to be true between a kill and the next run."""
@@ -203,15 +229,9 @@ class Scene:
             assert self.org.holds(row["app_id"], KID)
 
     def known(self) -> Known:
-        """Read a copy of the journal: opening the original would repair what the crash has left."""
-        copy = self.folder / "copy"
-        shutil.rmtree(copy, ignore_errors=True)
-        if not (self.state / FILE_NAME).exists():
-            return Known()
-        shutil.copytree(self.state, copy)
-        (copy / f"{FILE_NAME}-shm").unlink(missing_ok=True)  # an index of the other's WAL
-        with Store.open(copy / FILE_NAME, clock=SystemClock()) as store:
-            return known_to(store)
+        """Return what the journal holds."""
+        with self.copied() as store:
+            return known_to(store) if store else Known()
 
 
 def known_to(store: Store) -> Known:
@@ -258,3 +278,9 @@ async def ended(process: BaseProcess) -> int:
 async def kill_after(process: BaseProcess, seconds: float) -> None:
     await anyio.sleep(seconds)
     process.kill()
+
+
+def folder(parent: Path, name: object) -> Path:
+    path = parent / str(name)
+    path.mkdir()
+    return path

@@ -13,7 +13,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.errors import ExitCode
 from orchestrator.store.sqlite import FILE_NAME, Store
 from tests.crash.child import Step
-from tests.crash.scene import KILLED, Scene, known_to
+from tests.crash.scene import KILLED, Scene, folder, known_to
 from tests.crash.wire import Moment
 
 SHARDS = 6
@@ -176,9 +176,3 @@ async def steps_of_a_run(tmp_path: Path) -> list[Step]:
     async with Scene(folder(tmp_path, "rehearsal")).served() as scene:
         assert await scene.run() == 0, scene.said()
         return scene.steps()
-
-
-def folder(parent: Path, name: object) -> Path:
-    path = parent / str(name)
-    path.mkdir()
-    return path
