@@ -255,6 +255,7 @@ class AppSnapshot:
     status: str | None
     last_updated: str | None
     seen_at: datetime
+    label: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

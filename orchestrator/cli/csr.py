@@ -114,7 +114,7 @@ async def publish_one(context: RunContext, request: OpenRequest, der: bytes) -> 
     try:
         key = await publish_certificate(context, request.job, request.csr_id, der)
         if not isinstance(key, SourceKey):
-            raise InputError(f"job {request.job.name}: {key}")
+            raise CallError(f"job {request.job.name}: {key}")
         position = request.job.position
         await context.journal.note_source(position, key.certificate, None, key=key.ref)
         code = ExitCode.DONE

@@ -304,6 +304,8 @@ def target_table(records: Iterable[TargetRecord]) -> Table:
         if activation is not None and outcome.status is not Status.FAILED:
             word, style = activation.state.value, STATE_STYLES[activation.state]
             proof = activation_text(activation)
+            if activation.state is ActivationState.PLANNED:
+                proof = f"wave {record.wave}: {proof}"
         if activation is not None and activation.is_failure:
             style = STATE_STYLES[ActivationState.FAILED]
         table.add_row(

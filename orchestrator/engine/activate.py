@@ -82,6 +82,13 @@ class Switch:
             )
         return self.activation(ruling)
 
+    def refuse(self, why: str) -> Activation:
+        """Return what becomes of a target that is not to be touched, though its wave may go."""
+        ruling = Ruling(
+            state=ActivationState.FAILED, reason=Reason.HOOK, detail=why, retryable=True
+        )
+        return self.activation(ruling)
+
     async def settle(self) -> Ruling:
         """Go round until the target has a ruling: mostly once."""
         write: Write | None = None
@@ -196,7 +203,9 @@ class Switch:
         seen = self.seen
         state, problem = ruling.state, ruling.problem
         if begun is not None and self.is_vain(ruling):
-            state, problem = begun.state, f"it could not be rolled back: {ruling.detail}"
+            # A write that may still arrive leaves nobody knowing.
+            state = ActivationState.REVERTING if self.unsettled else begun.state
+            problem = f"it could not be rolled back: {ruling.detail}"
         return Activation(
             target=self.target,
             kid=self.kid,
@@ -207,7 +216,7 @@ class Switch:
             label=seen.label if seen else (begun.label if begun else None),
             proof=ruling.proof,
             reason=ruling.reason,
-            retryable=ruling.retryable,
+            retryable=ruling.retryable and not self.change.back,
             last_updated=self.last_updated(ruling),
             fingerprint=self.fingerprint,
             changes=ruling.changes,

@@ -62,6 +62,7 @@ class Change:
     back: bool = False  # on the way back: OIDC and inactive apps are not refused
     allow_oidc: bool = False
     inactive: Inactive = Inactive.SKIP
+    seen_updated: str | None = None  # its `lastUpdated` at the last preview
     begun: Activation | None = None  # an earlier attempt whose end is not known, or that failed
 
 
@@ -120,6 +121,7 @@ def change_to_activate(
         expected_why=why,
         allow_oidc=allow_oidc,
         inactive=inactive,
+        seen_updated=seen.last_updated if seen else None,
         begun=begun,
     )
 
@@ -263,9 +265,11 @@ def judge_reading(document: SignerDocument, write: Write) -> Ruling | Write:
 def done(write: Write, proof: Proof) -> Ruling:
     state = S.ROLLED_BACK if write.change.back else S.ACTIVATED
     verb = "signs again with" if write.change.back else "signs with"
+    edited = write.change.seen_updated not in (None, write.document.last_updated)
+    more = "; it was edited since its preview, and the edit is kept" if edited else ""
     return Ruling(
         state=state,
-        detail=f"{verb} {write.change.to}",
+        detail=f"{verb} {write.change.to}{more}",
         proof=proof,
         previous_kid=write.change.to if write.change.back else write.previous_kid,
     )

@@ -85,7 +85,7 @@ def confirmed(activation: Activation, proof: Proof) -> Activation:
         activation,
         state=ActivationState.VERIFIED,
         proof=proof,
-        detail=f"signs with {activation.kid}, and was seen to do so after its wave",
+        detail=f"{activation.detail}, and was seen to do so after its wave",
     )
 
 

@@ -90,6 +90,14 @@ class RunContext:
     def stop_for_journal(self, error: StateError) -> None:
         self.stop(StopCause.JOURNAL, error.message, error.hint)
 
+    def stop_for_collateral(self, activation: Activation) -> None:
+        """Stop because a write has changed more than it was to."""
+        self.stop(
+            StopCause.COLLATERAL,
+            f"the write of {activation.target.app} changed more than its key: {activation.detail}",
+            hint="look at the app in Okta before anything else; nothing further is written",
+        )
+
     def now(self) -> datetime:
         """Return the time on the org's clock, as far as its answers have told it."""
         return self.api.pacer.org_time(self.clock.wall())

@@ -6,7 +6,8 @@ execution.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections import Counter
+from collections.abc import Iterable, Mapping
 
 from anyio.to_thread import run_sync
 
@@ -18,7 +19,15 @@ from orchestrator.engine.stage import Staged
 from orchestrator.engine.staging import SourceKey
 from orchestrator.errors import AccessError, CallError, ReportError
 from orchestrator.events import Noticed
-from orchestrator.model import Certificate, HandoffPack, Outcome, Resource, StopCause
+from orchestrator.model import (
+    AppId,
+    AppSnapshot,
+    Certificate,
+    HandoffPack,
+    Outcome,
+    Resource,
+    StopCause,
+)
 from orchestrator.okta.certificates import fingerprints, pem_of_x5c
 from orchestrator.okta.wire import CallTrace
 from orchestrator.rollout import HookMoment
@@ -28,15 +37,24 @@ from orchestrator.store.base import EventRecord, JobRecord
 class FollowUp:
     """Sees to the staged targets of a run, none of which is activated before."""
 
-    def __init__(self, context: RunContext, hooks: Hooks, staging: StagingView) -> None:
+    def __init__(
+        self,
+        context: RunContext,
+        hooks: Hooks,
+        staging: StagingView,
+        seen: Mapping[AppId, AppSnapshot],
+    ) -> None:
         self.context = context
         self.hooks = hooks
         self.staging = staging
+        self.seen = seen  # by the last preview
         self.packs = None if context.settings.dry_run else context.packs
         self.has_hooks = hooks.are_set(HookMoment.TARGET_STAGED) and not context.settings.dry_run
         self.hooked: set[tuple[str, str]] = set()
         if self.has_hooks:
-            self.hooked.update(targets_hooked(context.journal.notes(HOOK_RAN)))
+            commands = len(hooks.commands[HookMoment.TARGET_STAGED])
+            events = context.journal.notes(HOOK_RAN)
+            self.hooked.update(targets_hooked(events, commands))
 
     @property
     def is_wanted(self) -> bool:
@@ -81,16 +99,23 @@ class FollowUp:
         place = (outcome.target.job, outcome.target.app)
         if self.has_hooks and place not in self.hooked:
             facts = facts_of(outcome, source)
-            await self.hooks.run(HookMoment.TARGET_STAGED, facts, target=outcome.target)
-            self.hooked.add(place)
+            failure = await self.hooks.run(
+                HookMoment.TARGET_STAGED, facts, target=outcome.target, until_failure=True
+            )
+            if failure is None:
+                self.hooked.add(place)
+            else:  # what it was to do is not done, so the target is not ready for the key
+                self.staging.refused[place] = failure
 
     async def write_pack(self, staged: Staged, source: SourceKey) -> None:
         assert self.packs is not None  # noqa: S101 - only called where there are packs
+        target = staged.outcome.target
+        seen = self.seen.get(target.app)
         pack = HandoffPack(
-            target=staged.outcome.target,
+            target=target,
             key=staged.outcome.key,
             certificate=source.certificate,
-            label=staged.outcome.label,
+            label=staged.outcome.label or (seen.label if seen else None),
             metadata=staged.metadata or await self.metadata(staged.outcome),
         )
         try:
@@ -120,14 +145,18 @@ class FollowUp:
         return None
 
 
-def targets_hooked(events: Iterable[EventRecord]) -> set[tuple[str, str]]:
-    """Return the targets whose staging hook has run, as job and app."""
-    found: set[tuple[str, str]] = set()
+def targets_hooked(events: Iterable[EventRecord], commands: int) -> set[tuple[str, str]]:
+    """Return the targets whose staging hooks have all succeeded, as job and app.
+
+    The first to fail ends a round, and the next execution begins another.
+    """
+    succeeded: Counter[tuple[str, str]] = Counter()
     for event in events:
         job, app = event.body.get("job"), event.body.get("app")
         if event.body.get("on") == HookMoment.TARGET_STAGED and job and app:
-            found.add((str(job), str(app)))
-    return found
+            place = (str(job), str(app))
+            succeeded[place] = succeeded[place] + 1 if event.body.get("exit_code") == 0 else 0
+    return {place for place, number in succeeded.items() if number >= commands}
 
 
 def facts_of(outcome: Outcome, source: SourceKey) -> dict[str, object]:

@@ -44,6 +44,7 @@ def snapshot_of(outcome: Outcome, document: SignerDocument, context: RunContext)
         status=document.status,
         last_updated=document.last_updated,
         seen_at=context.now(),
+        label=document.label,
     )
 
 

@@ -25,7 +25,12 @@ class Hooks:
         return bool(self.commands.get(moment))
 
     async def run(
-        self, moment: HookMoment, facts: Mapping[str, object], *, target: Target | None = None
+        self,
+        moment: HookMoment,
+        facts: Mapping[str, object],
+        *,
+        target: Target | None = None,
+        until_failure: bool = False,
     ) -> str | None:
         """Run every hook of a moment, in order; return how the first failed, or None."""
         failure: str | None = None
@@ -33,6 +38,8 @@ class Hooks:
             ended = await self.run_one(moment.value, command, facts, target=target)
             if not ended.ok:
                 failure = failure or f"{command.argv[0]} {how_it_ended(ended)}"
+                if until_failure:
+                    break
         return failure
 
     async def run_one(

@@ -6,6 +6,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import TypeVar
 
 import anyio
+from anyio.lowlevel import checkpoint
 from anyio.streams.memory import MemoryObjectReceiveStream, MemoryObjectSendStream
 
 T = TypeVar("T")
@@ -35,6 +36,10 @@ async def offer(sender: MemoryObjectSendStream[T], item: T) -> None:
         sender.send_nowait(item)
     except anyio.WouldBlock:
         await sender.send(item)
+    except anyio.BrokenResourceError:
+        # The workers were cancelled while the feed was in a thread, where it could not be.
+        await checkpoint()
+        raise
 
 
 async def consume(

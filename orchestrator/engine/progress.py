@@ -17,6 +17,7 @@ class StagingView:
         self.over = anyio.Event()
         self.changed = anyio.Event()
         self.attended: set[tuple[str, AppId]] = set()  # staged, but pack or hook are still to come
+        self.refused: dict[tuple[str, AppId], str] = {}  # by their hook, and how
 
     @property
     def is_over(self) -> bool:

@@ -107,12 +107,7 @@ class Rollback:
             return
         await self.context.settle_activation(activation, changed=True)
         if activation.reason is Reason.COLLATERAL:
-            self.stop(
-                StopCause.COLLATERAL,
-                f"the way back of {activation.target.app} changed more than its key: "
-                f"{activation.detail}",
-                hint="look at the app in Okta before anything else",
-            )
+            self.context.stop_for_collateral(activation)
 
     async def take_back(self, record: TargetRecord) -> Activation | None:
         done = record.activation

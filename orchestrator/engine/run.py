@@ -117,7 +117,7 @@ class Run:
         self.sources = Sources(self.context, jobs)
         self.hooks = Hooks(self.context)
         self.staging = StagingView()
-        self.follow_up = FollowUp(self.context, self.hooks, self.staging)
+        self.follow_up = FollowUp(self.context, self.hooks, self.staging, seen or {})
         self.rollouts = Rollouts(
             self.context,
             jobs,

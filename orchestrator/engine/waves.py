@@ -300,7 +300,8 @@ class JobWaves:
         try:
             with self.context.halt.interruptible():
                 await self.staging.await_release(target)
-            activation = await switch.carry_out()
+            refused = self.staging.refused.get((target.job, target.app))
+            activation = switch.refuse(refused) if refused else await switch.carry_out()
         except AccessError as error:
             self.context.stop(StopCause.ACCESS, error.message, error.hint)
             return
@@ -312,7 +313,7 @@ class JobWaves:
         tally.attempted.add(target.app)
         await self.context.settle_activation(activation, changed=True)
         if activation.reason is Reason.COLLATERAL:
-            self.stop_for_collateral(activation)
+            self.context.stop_for_collateral(activation)
         activation = await self.after(activation)
         if not is_open(activation):
             tally.left.discard(target.app)
@@ -337,14 +338,6 @@ class JobWaves:
         was_failure, activation = activation.is_failure, replace(activation, problem=failure)
         await self.context.settle_activation(activation, changed=False, was_failure=was_failure)
         return activation
-
-    def stop_for_collateral(self, activation: Activation) -> None:
-        self.context.stop(
-            StopCause.COLLATERAL,
-            f"the activation of {activation.target.app} changed more than its key: "
-            f"{activation.detail}",
-            hint="look at the app in Okta before anything else; nothing further is activated",
-        )
 
     async def check_wave(
         self, tally: WaveTally, active: dict[AppId, Activation], *, is_new: bool = True

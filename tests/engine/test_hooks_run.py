@@ -16,7 +16,7 @@ from orchestrator.engine.gates import HELD
 from orchestrator.engine.result import HOOK_RAN, exit_code
 from orchestrator.errors import ExitCode
 from orchestrator.events import HookEnded
-from orchestrator.model import ActivationState, AppId, KeyKind, KeySpec, StopCause
+from orchestrator.model import ActivationState, AppId, KeyKind, KeySpec, Reason, StopCause
 from orchestrator.report.document import head_of
 from orchestrator.report.handoff import PackWriter
 from orchestrator.rollout import HookMoment, Rollout
@@ -212,13 +212,24 @@ async def test_a_failing_hook_is_a_problem_of_the_activated_target(tmp_path: Pat
     assert result.problems == 2
 
 
-async def test_a_failing_hook_for_a_staged_target_stops_nobody(tmp_path: Path) -> None:
+async def test_a_target_whose_staging_hook_fails_is_not_activated(tmp_path: Path) -> None:
+    """What the hook was to do, such as an upload to the provider, is not done."""
     stage = hooked(tmp_path, M.TARGET_STAGED, text="echo sorry >&2; exit 3")
-    targets = stage.holders(2)
-    result = await stage.finish(stage.job(targets))
-    assert stage.active() == set(targets)
-    assert exit_code(result) is ExitCode.DONE
+    job = stage.job(targets := stage.holders(2))
+    result = await stage.finish(job)
+    assert stage.active() == set()
+    assert stage.puts() == []
+    assert exit_code(result) is ExitCode.SAFETY
     assert result.hooks.failed == 2
+    reasons = {each.reason for each in stage.activations().values()}
+    assert reasons == {Reason.HOOK}
+
+    [command] = stage.hooks[M.TARGET_STAGED]
+    (tmp_path / command.argv[0]).write_text("#!/bin/sh\nexit 0\n")
+    stage.approve(1)
+    assert exit_code(await stage.finish(job)) is ExitCode.DONE
+    assert stage.active() == set(targets)
+    assert [note["exit_code"] for note in stage.notes(HOOK_RAN)] == [3, 3, 0, 0]
 
 
 async def test_the_last_hook_of_a_run_that_fails(tmp_path: Path) -> None:
@@ -283,7 +294,7 @@ async def test_a_hook_that_does_not_end_or_is_not_there(tmp_path: Path) -> None:
     slow = script(tmp_path, "slow.sh", "echo waiting; sleep 600")
     stage = RolloutStage(folder=tmp_path)
     stage.hooks = {
-        M.TARGET_STAGED: [type(slow)(argv=slow.argv, timeout=6.0), type(slow)(argv=("./none",))]
+        M.TARGET_ACTIVATED: [type(slow)(argv=slow.argv, timeout=6.0), type(slow)(argv=("./none",))]
     }
     await stage.finish(stage.job(stage.holders(1)))
     first, second = stage.notes(HOOK_RAN)

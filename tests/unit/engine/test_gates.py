@@ -315,14 +315,27 @@ def test_events_that_name_no_wave_say_nothing() -> None:
 
 
 def test_a_hold_without_a_reason_is_a_hold() -> None:
-    assert standing_of([event(1, HELD, job=0, wave=2)]) == {0: Standing(held={2: ""})}
+    assert standing_of([event(1, HELD, job=0, wave=2)]) == {
+        0: Standing(held={2: ""}, been_held=frozenset({2}))
+    }
 
 
 def test_jobs_stand_each_on_their_own() -> None:
     found = standing_of(
         [event(1, HELD, job=0, wave=0, detail="x"), event(2, APPROVED, job=1, wave=1)]
     )
-    assert found == {0: Standing(held={0: "x"}), 1: Standing(approved=frozenset({1}))}
+    assert found == {
+        0: Standing(held={0: "x"}, been_held=frozenset({0})),
+        1: Standing(approved=frozenset({1})),
+    }
+
+
+def test_a_wave_that_was_let_go_has_been_held_all_the_same() -> None:
+    [standing] = standing_of(
+        [event(1, HELD, job=0, wave=1, detail="x"), event(2, APPROVED, job=0, wave=1)]
+    ).values()
+    assert not standing.held
+    assert standing.been_held == {1}
 
 
 def test_new_targets_go_to_the_last_wave_that_there_is() -> None:
