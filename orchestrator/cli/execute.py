@@ -45,7 +45,13 @@ from orchestrator.cli.wiring import (
 )
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine.gates import Wait, stop_of
-from orchestrator.engine.result import ArchivedRecords, RunResult, exit_code, result_of
+from orchestrator.engine.result import (
+    CUT_SHORT,
+    ArchivedRecords,
+    RunResult,
+    exit_code,
+    result_of,
+)
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.engine.run import Run
 from orchestrator.errors import CallError, ExitCode, OrchestratorError, StateError, StateUnusable
@@ -229,6 +235,8 @@ def left_as_it_is(
     """Return the result of a run of which nothing is due, and say what it waits for."""
     result = with_packs(result_of(store.archive, opened.run_id), execution.report_folder)
     complete_reports(result, execution.report_folder, execution.plan.report.formats)
+    if opened.is_over and result.stop is not None and result.stop.cause in CUT_SHORT:
+        result = replace(result, stop=None)  # it came when all was done
     awaited = requests_awaited(store.archive, opened.run_id)
     stop = stop_of({**(waits or {}), **awaited})
     if stop is not None:

@@ -52,6 +52,13 @@ def is_legal(before: ActivationState | None, after: ActivationState) -> bool:
     return after in NEXT[before]
 
 
+def is_open(begun: Activation | None) -> bool:
+    """Say whether another attempt could activate a target; `gates.left_to_do` counts these."""
+    if begun is None or begun.state is ActivationState.INTENDED:
+        return True
+    return begun.state is ActivationState.FAILED and begun.retryable
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
     """What is to be done to a target's active key, and what it is allowed to meet."""

@@ -12,6 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from orchestrator.engine.activation import NEXT
 from orchestrator.engine.context import RunContext
+from orchestrator.engine.keys import CLOCK_SLACK
 from orchestrator.errors import AccessError, CallError, Halted, ScopeMissing
 from orchestrator.events import Noticed
 from orchestrator.model import (
@@ -26,10 +27,12 @@ from orchestrator.model import (
 )
 from orchestrator.okta.objects import LogEvent
 from orchestrator.okta.wire import CallTrace
+from orchestrator.store.base import EventRecord
 
 UPDATED = "application.lifecycle.update"
 ROTATED = "app.keys.rotate"
 LOG_FILTER = f'eventType eq "{UPDATED}" or eventType eq "{ROTATED}"'
+WAVE_CHECKED = "wave_checked"  # a kind of event: a wave was held against the log
 LOG_MARGIN = timedelta(minutes=3)  # a write that was retried has been read so long before
 
 ByApp = dict[AppId, Activation]  # brought up to date as they are confirmed
@@ -155,6 +158,16 @@ async def cross_check(context: RunContext, activations: ByApp) -> None:
         await settle(context, activations, replace(activation, problem=text))
 
 
+def checked_until(events: Iterable[EventRecord], job: int) -> dict[int, datetime]:
+    """Return until when, on the org's clock, each wave of a job was held against the log."""
+    found: dict[int, datetime] = {}
+    for event in events:
+        wave, until = event.body.get("wave"), moment_of(event.body.get("until"))
+        if event.body.get("job") == job and isinstance(wave, int) and until is not None:
+            found[wave] = until
+    return found
+
+
 def unlogged(events: Iterable[LogEvent], activations: ByApp) -> int:
     """Return how many writes of ours are not in the log, or not yet. Pure."""
     events = list(events)
@@ -180,7 +193,9 @@ def lost_writes(events: Iterable[LogEvent], activations: ByApp) -> dict[AppId, s
             continue
         for app in targets_of(event, activations):
             recorded = activations[app].at
-            if was_lost(activations[app]) and recorded is not None and at <= recorded:
+            if recorded is None or at > recorded + CLOCK_SLACK:
+                continue
+            if was_lost(activations[app]):
                 found[app] = max((at, request_id), found.get(app, (at, request_id)))
     return {app: request_id for app, (_, request_id) in found.items()}
 
@@ -242,10 +257,10 @@ def targets_of(event: LogEvent, activations: ByApp) -> Sequence[AppId]:
     return [AppId(app) for app in event.target_ids if app in activations]
 
 
-def moment_of(text: str | None) -> datetime | None:
+def moment_of(text: object) -> datetime | None:
     """Return a time of Okta's, which is in UTC; None where it is not readable."""
     try:
-        moment = datetime.fromisoformat(text or "")
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
     except ValueError:
         return None
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
+from dataclasses import replace
 
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.result import HOOK_RAN
 from orchestrator.events import HookEnded
 from orchestrator.hooks import HookRun
-from orchestrator.model import Target
+from orchestrator.model import Activation, Target
 from orchestrator.rollout import HookCommand, HookMoment
 
 KEPT_OUTPUT = 4096  # characters of what a hook said, in the journal
@@ -75,6 +77,49 @@ class Hooks:
             )
         )
         return ended
+
+
+class ActivationHooks:
+    """The hooks for targets that sign with the key now: they run for each of them, at least once.
+
+    They are run after the activation is recorded, so an execution may die in between.
+    """
+
+    def __init__(self, context: RunContext, hooks: Hooks) -> None:
+        self.context = context
+        self.hooks = hooks
+        self.are_set = hooks.are_set(HookMoment.TARGET_ACTIVATED)
+        self.succeeded: Counter[tuple[object, object]] = Counter()  # in executions before this one
+        if self.are_set:
+            for event in context.journal.notes(HOOK_RAN):
+                if event.body.get("on") == HookMoment.TARGET_ACTIVATED:
+                    place = event.body.get("job"), event.body.get("app")
+                    self.succeeded[place] += event.body.get("exit_code") == 0
+
+    def is_due(self, activation: Activation) -> bool:
+        """Say whether a target was activated, and what its hooks came to is not recorded."""
+        if activation.problem is not None or not activation.state.is_active:
+            return False
+        target = activation.target
+        commands = len(self.hooks.commands.get(HookMoment.TARGET_ACTIVATED, ()))
+        return self.succeeded[target.job, target.app] < commands
+
+    async def see_to(self, activation: Activation) -> Activation:
+        """Run the hooks for a target; one that fails is a problem of it."""
+        if not (self.are_set and activation.state.is_active):
+            return activation
+        facts: dict[str, object] = {
+            "label": activation.label,
+            "kid": activation.kid,
+            "previous_kid": activation.previous_kid,
+            "wave": activation.wave,
+        }
+        failure = await self.hooks.run(HookMoment.TARGET_ACTIVATED, facts, target=activation.target)
+        if failure is None:
+            return activation
+        was_failure, activation = activation.is_failure, replace(activation, problem=failure)
+        await self.context.settle_activation(activation, changed=False, was_failure=was_failure)
+        return activation
 
 
 def body_of(moment: str, ended: HookRun, target: Target | None) -> dict[str, object]:

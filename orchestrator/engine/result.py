@@ -255,6 +255,12 @@ EXIT_OF_STOP = {
     StopCause.WAVE: ExitCode.SAFETY,
 }
 UNSTAGED = (Status.FAILED, Status.SKIPPED)
+CUT_SHORT = (  # nothing is wrong with what was done by then
+    StopCause.INTERRUPT,
+    StopCause.TERMINATE,
+    StopCause.DEADLINE,
+    StopCause.MAX_TARGETS,
+)
 QUIET_STOPS = (StopCause.WAITING, StopCause.WAVE)  # nothing new where nothing has changed
 
 

@@ -8,11 +8,17 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
-from dataclasses import replace
+from datetime import datetime
 
 from orchestrator.engine.activate import Switch
-from orchestrator.engine.activation import change_to_activate
-from orchestrator.engine.confirm import confirm_by_list, cross_check, may_be_confirmed
+from orchestrator.engine.activation import change_to_activate, is_open
+from orchestrator.engine.confirm import (
+    WAVE_CHECKED,
+    checked_until,
+    confirm_by_list,
+    cross_check,
+    may_be_confirmed,
+)
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.gates import (
     APPROVED,
@@ -29,7 +35,7 @@ from orchestrator.engine.gates import (
     numbered,
     standing_of,
 )
-from orchestrator.engine.hooking import Hooks
+from orchestrator.engine.hooking import ActivationHooks, Hooks
 from orchestrator.engine.pool import run_pool
 from orchestrator.engine.progress import StagingView, WaveTally
 from orchestrator.errors import AccessError, Halted, StateError
@@ -74,6 +80,7 @@ class JobWaves:
         self.rollout: Rollout = settings.rollout
         self.resource: Resource = job.key.resource
         self.hooks = hooks
+        self.activated = ActivationHooks(context, hooks)
         self.staging = staging
         self.seen = seen
         self.only = only
@@ -119,15 +126,40 @@ class JobWaves:
             self.context.stop_for_journal(error)
 
     async def take_up(self) -> None:
-        """Hold what an execution before would have held, had it not died over a failure."""
+        """Make up for what an execution before has left out because it ended too soon."""
         been_held = self.standing().been_held
+        checked = checked_until(self.context.journal.notes(WAVE_CHECKED), self.job.position)
         for counts in self.counts():
             if counts.unretryable and counts.wave not in been_held:
                 self.tally(counts.wave).failed_before = counts.unretryable
-                await self.check_failures(counts.wave, self.tally(counts.wave), counts.targets)
+            until = checked.get(counts.wave)
+            is_late = until is None or (counts.ended_at or until) > until
+            if self.activated.are_set or (self.checks_log and is_late):
+                await self.see_to_late(counts.wave, until)
+            await self.check_failures(counts.wave, self.tally(counts.wave), counts.targets)
+
+    @property
+    def checks_log(self) -> bool:
+        """Say whether waves are held against the System Log, and not confirmed besides."""
+        wanted = self.settings.cross_check and not self.settings.confirms
+        return wanted and self.resource is Resource.APP
+
+    async def see_to_late(self, wave: int, until: datetime | None) -> None:
+        """See to what was activated, but not told to hooks, or not held against the log by then."""
+        late: dict[AppId, Activation] = {}
+        async for record in self.context.journal.activated(self.job.position, wave):
+            activation = record.activation
+            if activation is not None and self.activated.is_due(activation):
+                activation = await self.activated.see_to(activation)
+                self.tally(wave).failed |= {record.target.app} if activation.is_failure else set()
+            if activation and (until is None or activation.at is None or activation.at > until):
+                late[record.target.app] = activation
+        if self.checks_log:
+            await self.check_wave(wave, late)
 
     async def take(self, step: Step) -> bool:
         """Take one step; say whether there may be another."""
+        self.waiting = None
         match step:
             case Begin():
                 await self.begin(step.wave)
@@ -231,7 +263,7 @@ class JobWaves:
         for bucket in (endpoints.read_bucket, endpoints.write_bucket):
             self.context.api.pacer.expect(bucket, -ready)
         if not self.settings.confirms:
-            await self.check_wave(tally, tally.settled)
+            await self.check_wave(wave, tally.settled)
         tally.settled = {}
         await self.check_failures(wave, tally, counts[wave].targets)
 
@@ -243,7 +275,7 @@ class JobWaves:
             async for record in self.context.journal.activated(self.job.position, wave)
             if record.activation is not None
         }
-        await self.check_wave(tally, active, is_new=wave not in self.standing().been_held)
+        await self.check_wave(wave, active)
         for counts in self.counts():
             if counts.wave == wave:
                 tally.unconfirmed = counts.activations.get(ActivationState.ACTIVATED, 0)
@@ -314,7 +346,7 @@ class JobWaves:
         await self.context.settle_activation(activation, changed=True)
         if activation.reason is Reason.COLLATERAL:
             self.context.stop_for_collateral(activation)
-        activation = await self.after(activation)
+        activation = await self.activated.see_to(activation)
         if not is_open(activation):
             tally.left.discard(target.app)
         if activation.is_failure:
@@ -322,43 +354,28 @@ class JobWaves:
         if may_be_confirmed(activation):
             tally.settled[target.app] = activation
 
-    async def after(self, activation: Activation) -> Activation:
-        """Run the hooks for a target that signs with the key; a failing one is a problem of it."""
-        if not (activation.state.is_active and self.hooks.are_set(HookMoment.TARGET_ACTIVATED)):
-            return activation
-        facts: dict[str, object] = {
-            "label": activation.label,
-            "kid": activation.kid,
-            "previous_kid": activation.previous_kid,
-            "wave": activation.wave,
-        }
-        failure = await self.hooks.run(HookMoment.TARGET_ACTIVATED, facts, target=activation.target)
-        if failure is None:
-            return activation
-        was_failure, activation = activation.is_failure, replace(activation, problem=failure)
-        await self.context.settle_activation(activation, changed=False, was_failure=was_failure)
-        return activation
-
-    async def check_wave(
-        self, tally: WaveTally, active: dict[AppId, Activation], *, is_new: bool = True
-    ) -> None:
-        """See what the org itself says of active targets, as far as the plan asks for it.
-
-        `is_new`: no failure of theirs has had its consequences yet.
-        """
+    async def check_wave(self, wave: int, active: dict[AppId, Activation]) -> None:
+        """See what the org itself says of active targets, as far as the plan asks for it."""
         if not active or self.context.stop_reason is not None:
             return
-        known = {app for app, each in active.items() if each.is_failure and not is_new}
+        known = {app for app, each in active.items() if each.is_failure}
+        if wave not in self.standing().been_held:
+            known.clear()  # they have had no consequences yet
         try:
             if self.settings.cross_check and self.resource is Resource.APP:
                 await cross_check(self.context, active)
+            if self.checks_log:
+                until = self.context.now().isoformat()
+                body = {"job": self.job.position, "wave": wave, "until": until}
+                await self.context.note(WAVE_CHECKED, body)
             if self.settings.confirms:
                 await confirm_by_list(self.context, active, self.resource)
         except AccessError as error:
             self.context.stop(StopCause.ACCESS, error.message, error.hint)
         except Halted:
             pass
-        tally.failed |= {app for app, each in active.items() if each.is_failure} - known
+        failed = {app for app, each in active.items() if each.is_failure}
+        self.tally(wave).failed |= failed - known
 
     async def check_failures(self, wave: int, tally: WaveTally, targets: int) -> None:
         """Hold the wave, and with it all that come after, once too much of it has failed."""
@@ -381,10 +398,3 @@ class JobWaves:
             "wave": wave,
             "resource": self.resource.value,
         }
-
-
-def is_open(begun: Activation | None) -> bool:
-    """Say whether another attempt could activate a target; `gates.left_to_do` counts these."""
-    if begun is None or begun.state is ActivationState.INTENDED:
-        return True
-    return begun.state is ActivationState.FAILED and begun.retryable

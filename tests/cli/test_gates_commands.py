@@ -194,7 +194,7 @@ async def test_a_change_of_more_than_the_key_ends_the_run(tmp_path: Path) -> Non
     assert now | {"lastUpdated": ""} == document | {"lastUpdated": ""}
     assert reasons(report) == {FIRST: "collateral"}
     assert report["stop"]["cause"] == "collateral"
-    assert f"the activation of {FIRST} changed more than its key" in ended.err
+    assert f"the write of {FIRST} changed more than its key" in ended.err
     assert "it has been put back as it was" in ended.err
 
 

@@ -14,6 +14,7 @@ from random import Random
 import anyio
 
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
+from orchestrator.cli.signals import Stoppable
 from orchestrator.cli.wiring import OrgAccess, open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunResult, RunSettings, result_of
@@ -48,7 +49,7 @@ class Ending(Enum):
     def timeouts(self) -> Timeouts:
         return QUICK_TIMEOUTS if self is Ending.DRAIN else PATIENT
 
-    def apply(self, run: Run, work: anyio.CancelScope) -> None:
+    def apply(self, run: Stoppable, work: anyio.CancelScope) -> None:
         if self is not Ending.CANCEL:
             run.stop(StopCause.INTERRUPT, "SIGINT received")
         if self is not Ending.DRAIN:

@@ -142,6 +142,7 @@ class RotationScene(Backdrop):
     """A plan that goes the whole way: it makes a key, stages, activates and verifies it."""
 
     key: str = GENERATE
+    verify: str = "read_back"
     top: str = ""  # further lines of the plan
     known: Ledger = field(default_factory=Ledger)  # to the journal, when the last program ended
     spare: Counter[Kind] = field(default_factory=Counter)  # calls in flight at the kills
@@ -159,7 +160,7 @@ class RotationScene(Backdrop):
         return (
             f"version: 1\nname: rotation\n{self.top}\njobs:\n  - name: job\n"
             f"    source: {source}\n    targets: [{', '.join(self.targets)}]\n"
-            "    activate: {waves: [1, 100%]}\n    verify: read_back\n    cross_check: true\n"
+            f"    activate: {{waves: [1, 100%]}}\n    verify: {self.verify}\n    cross_check: true\n"
             f"limits: {{workers: {self.workers}}}\n"
         )
 
@@ -177,11 +178,9 @@ class RotationScene(Backdrop):
 
     # The org
 
-    def kid_of(self, app: str) -> str:
-        """Return what an app signs with."""
-        kid = self.org.apps[app].active_kid
-        assert kid is not None
-        return kid
+    def kid_of(self, app: str) -> str | None:
+        """Return what an app signs with, if its sign-on mode has a key."""
+        return self.org.apps[app].active_kid
 
     def kids_in(self, app: str) -> set[str]:
         """Return the keys that an app holds."""
@@ -214,17 +213,18 @@ class RotationScene(Backdrop):
 
     # Running
 
-    def rollback_orders(self, *more: str, die_at: Step | None = None) -> Orders:
+    def back_orders(self, die_at: Step | None = None) -> Orders:
+        """Return the orders to take the run back."""
+        self.goes_back = True
         where = ("--report-dir", str(self.reports))
-        return self.orders("rollback", "latest", *where, *more, die_at=die_at)
+        return self.orders("rollback", "latest", *where, die_at=die_at)
 
     async def run_until_call(self, trap: Trap) -> int:
         return await self.carry_out(self.run_orders(), trap=trap)
 
     async def roll_back(self, die_at: Step | None = None, trap: Trap | None = None) -> int:
         """Take the run back; return the exit code, or KILLED."""
-        self.goes_back = True
-        return await self.carry_out(self.rollback_orders(die_at=die_at), trap=trap)
+        return await self.carry_out(self.back_orders(die_at=die_at), trap=trap)
 
     async def rotate(self) -> None:
         """Run the plan to its end, undisturbed."""
@@ -278,7 +278,7 @@ class RotationScene(Backdrop):
             app, state = body["target"]["app"], ActivationState(body["state"])
             assert is_legal(states.get(app), state), (app, states.get(app), state)
             if app not in states:
-                assert state is ActivationState.INTENDED, body
+                assert not state.is_active, body
             assert body["previous_kid"] == self.former[app], body
             states[app] = state
 
@@ -309,14 +309,13 @@ class RotationScene(Backdrop):
             assert activation.previous_kid == self.former[app], activation
             assert self.kid_of(app) in self.may_sign_with(record), activation
 
-    def may_sign_with(self, record: TargetRecord) -> set[str]:
+    def may_sign_with(self, record: TargetRecord) -> set[str | None]:
         """Return what a target may sign with, given the record of its activation."""
         assert record.activation is not None
         state, kid = record.activation.state, record.activation.kid
         former = self.former[record.target.app]
         assert record.outcome is not None
         assert record.outcome.key.kid == kid
-        assert state.is_active or state.is_unknown or state is ActivationState.ROLLED_BACK
         if state.is_active:
             return {kid}
         return {former, kid} if state.is_unknown else {former}

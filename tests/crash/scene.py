@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 import multiprocessing
+import os
 import shutil
+import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Self
@@ -33,7 +36,7 @@ from tests.support import CLONE
 
 KILLED = -9
 WIDE = LimitSettings(org_limits={"apps": 1_000_000})  # never reached, but announced
-SOURCE = f"0oa{0:017d}"
+SOURCE = "0oa00000000000000000"
 KID = "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI"
 FORKS = multiprocessing.get_context("forkserver")
 FORKS.set_forkserver_preload(["tests.crash.child"])
@@ -61,7 +64,7 @@ class Backdrop:
 
     def __post_init__(self) -> None:
         self.plan = self.folder / "plan.yaml"
-        self.targets = [f"0oa{number:017d}" for number in range(1, self.size + 1)]
+        self.targets = [app_named(number) for number in range(1, self.size + 1)]
         self.plan.write_text(self.plan_text())
         seed_apps(self.org, resolve(load_plan(self.plan)))
 
@@ -119,15 +122,21 @@ class Backdrop:
         return await self.carry_out(self.run_orders(), seconds=seconds)
 
     async def carry_out(
-        self, orders: Orders, *, trap: Trap | None = None, seconds: float | None = None
+        self,
+        orders: Orders,
+        *,
+        trap: Trap | None = None,
+        number: int = signal.SIGKILL,
+        seconds: float | None = None,
     ) -> int:
         """Carry out a command in a process of its own; return its exit code, or KILLED.
 
-        It is killed when a call goes into the trap, or after so many seconds.
+        It gets a signal when a call goes into the trap, or is killed after so many seconds.
         """
         self.wire.session += 1
         with started(orders) as process:
-            self.wire.trap = replace(trap, spring=process.kill) if trap else None
+            spring = partial(os.kill, process.pid or 0, number)
+            self.wire.trap = replace(trap, spring=spring) if trap else None
             async with anyio.create_task_group() as group:
                 if seconds is not None:
                     group.start_soon(kill_after, process, seconds)
@@ -247,6 +256,11 @@ def known_to(store: Store) -> Known:
         staged=frozenset(each.target.app for each in outcomes if each.status.is_staged),
         is_source_known=store.archive.jobs(run.run_id)[0].certificate is not None,
     )
+
+
+def app_named(number: int) -> str:
+    """Return the id of a target, from 1."""
+    return f"0oa{number:017d}"
 
 
 @contextmanager

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import product
 from pathlib import Path
 from random import Random
 
 import pytest
 
+from orchestrator.sandbox.org import SandboxOrg
 from tests.crash.child import Step
-from tests.crash.rotation_scene import CSR, EACH_TARGET, GENERATE, RotationScene
-from tests.crash.scene import KID, KILLED, folder
+from tests.crash.rotation_scene import CSR, EACH_TARGET, GENERATE, HELD, RotationScene
+from tests.crash.scene import KID, KILLED, app_named, folder
 
 SHARDS = 6
 THERE = (  # the transactions of a rotation, in order
@@ -117,6 +120,49 @@ async def test_killed_while_a_certificate_is_published(step: Step, tmp_path: Pat
         if not known.keyed:
             assert await scene.carry_out(scene.publish_orders()) == 0, scene.said()
         await scene.finish()
+
+
+@pytest.mark.parametrize(
+    "step",
+    [
+        Step("before COMMIT of hook_ran"),  # for a staged target
+        Step("after COMMIT of hook_ran"),
+        Step("after COMMIT of note_activation", 2),  # activated, and not told of
+        Step("before COMMIT of hook_ran", 5),
+    ],
+    ids=str,
+)
+async def test_no_hook_is_left_out_because_the_program_died(step: Step, tmp_path: Path) -> None:
+    """It may run again, as nobody knows whether it did."""
+    hooks = "".join(
+        f"  - {{on: {moment}, run: [./tell.sh]}}\n"
+        for moment in ("target_staged", "target_activated")
+    )
+    tell = tmp_path / "tell.sh"
+    tell.write_text('#!/bin/sh\necho "$OKTA_KEYS_HOOK $OKTA_KEYS_APP_ID" >> told\n')
+    tell.chmod(0o700)
+    async with RotationScene(tmp_path, workers=1, top=f"hooks:\n{hooks}").served() as scene:
+        assert await scene.run(die_at=step) == KILLED
+        await scene.check_crash()
+        await scene.finish()
+        told = Counter((tmp_path / "told").read_text().splitlines())
+        moments = product(("target_staged", "target_activated"), scene.targets)
+        assert set(told) == {f"{moment} {app}" for moment, app in moments}
+        assert told.total() <= len(told) + 1
+
+
+async def test_a_wave_that_has_failed_is_held_although_the_program_died_over_it(
+    tmp_path: Path,
+) -> None:
+    org = SandboxOrg(seed=1)
+    org.add_app(app_named(1), sign_on_mode="BOOKMARK")  # signs with no key, so it fails
+    async with RotationScene(tmp_path, org=org).served() as scene:
+        assert await scene.run(die_at=Step("after COMMIT of note_activation")) == KILLED
+        await scene.check_crash()
+        for _ in range(2):
+            assert await scene.run() == HELD, scene.said()
+            await scene.check_crash()
+            assert not scene.written(), "later waves went on"
 
 
 @pytest.mark.long

@@ -49,6 +49,7 @@ class Trap:
 
     fits: Callable[[SeenCall], bool]
     moment: Moment
+    holds: bool = True  # False: they go on
     spring: Callable[[], None] = lambda: None  # what else happens at that moment
 
 
@@ -167,7 +168,7 @@ class Wire:
             return
         self.caught.append(call)
         trap.spring()
-        while True:
+        while trap.holds:
             await questions.receive()
 
 

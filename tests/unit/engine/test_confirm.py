@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from orchestrator.engine.confirm import Edit, may_be_confirmed, overwritten, unlogged
+from orchestrator.engine.keys import CLOCK_SLACK
 from orchestrator.model import Activation, ActivationState, AppId, Evidence, Kid, Proof, Target
 from orchestrator.okta.objects import LogActor, LogEvent, LogOutcome, LogTarget, LogTransaction
 
@@ -246,7 +247,7 @@ def test_before_a_write_whose_answer_was_lost_edits_are_found(
                 outcome=LogOutcome(result="FAILURE"),
             )
         ],
-        [event(RECORDED + MILLI, "req-late", event_type="app.keys.rotate")],
+        [event(RECORDED + CLOCK_SLACK + MILLI, "req-late", event_type="app.keys.rotate")],
     ],
     ids=["nothing", "another event", "a failure", "a later one"],
 )
