@@ -358,9 +358,8 @@ class JobWaves:
         """See what the org itself says of active targets, as far as the plan asks for it."""
         if not active or self.context.stop_reason is not None:
             return
-        known = {app for app, each in active.items() if each.is_failure}
-        if wave not in self.standing().been_held:
-            known.clear()  # they have had no consequences yet
+        has_held = wave in self.standing().been_held  # what was known has had its effect
+        known = {app for app, each in active.items() if each.is_failure and has_held}
         try:
             if self.settings.cross_check and self.resource is Resource.APP:
                 await cross_check(self.context, active)

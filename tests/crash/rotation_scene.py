@@ -160,7 +160,8 @@ class RotationScene(Backdrop):
         return (
             f"version: 1\nname: rotation\n{self.top}\njobs:\n  - name: job\n"
             f"    source: {source}\n    targets: [{', '.join(self.targets)}]\n"
-            f"    activate: {{waves: [1, 100%]}}\n    verify: {self.verify}\n    cross_check: true\n"
+            "    activate: {waves: [1, 100%]}\n    cross_check: true\n"
+            f"    verify: {self.verify}\n"
             f"limits: {{workers: {self.workers}}}\n"
         )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from itertools import product
 from pathlib import Path
 from random import Random
@@ -14,7 +15,7 @@ from tests.crash.child import Step
 from tests.crash.rotation_scene import CSR, EACH_TARGET, GENERATE, HELD, RotationScene
 from tests.crash.scene import KID, KILLED, app_named, folder
 
-SHARDS = 6
+SHARDS = 3
 THERE = (  # the transactions of a rotation, in order
     Step("after COMMIT of clear_waves"),
     Step("before COMMIT of key_intended"),
@@ -171,8 +172,8 @@ async def test_a_wave_that_has_failed_is_held_although_the_program_died_over_it(
 async def test_killed_at_every_write(key: str, shard: int, tmp_path: Path) -> None:
     async with RotationScene(folder(tmp_path, "rehearsal"), key=key).served() as scene:
         await scene.rotate()
-        steps = scene.steps()
-    assert len(steps) > 100
+        steps = decisive(scene.steps())
+    assert len(steps) > 40
     killed = 0
     for number, step in enumerate(steps[shard::SHARDS]):
         async with RotationScene(folder(tmp_path, number), key=key).served() as scene:
@@ -188,8 +189,8 @@ async def test_killed_at_every_write_on_the_way_back(shard: int, tmp_path: Path)
     async with RotationScene(folder(tmp_path, "rehearsal")).served() as scene:
         await scene.rotate()
         assert await scene.roll_back() == 0
-        steps = scene.steps()
-    assert len(steps) > 50
+        steps = decisive(scene.steps())
+    assert len(steps) > 20
     killed = 0
     for number, step in enumerate(steps[shard::SHARDS]):
         async with RotationScene(folder(tmp_path, number)).served() as scene:
@@ -206,15 +207,24 @@ async def test_killed_twice_at_any_two_writes_each_way(seed: int, tmp_path: Path
     random = Random(seed)
     async with RotationScene(folder(tmp_path, "rehearsal")).served() as scene:
         await scene.rotate()
-        there = scene.steps()
+        there = decisive(scene.steps())
         assert await scene.roll_back() == 0
-        back = scene.steps()
-    for number in range(8):
+        back = decisive(scene.steps())
+    for number in range(5):
         async with RotationScene(folder(tmp_path, number)).served() as scene:
             for step in random.choices(there, k=2):
                 await scene.run(die_at=step)
                 await scene.check_crash()
+            if scene.known.run is None:
+                await scene.rotate()  # it was never begun
+            if scene.known.run is None:
+                continue  # it died before there was anything to take back
             for step in random.choices(back, k=2):
                 await scene.roll_back(die_at=step)
                 await scene.check_crash()
             await scene.finish_back()
+
+
+def decisive(steps: Sequence[Step]) -> list[Step]:
+    """Return the steps without those amid a transaction: dying there is dying before its end."""
+    return [step for step in steps if "COMMIT" in step.name or not step.name.startswith("before ")]

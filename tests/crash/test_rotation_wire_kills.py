@@ -172,8 +172,14 @@ def activation_in(path: Path, app: str) -> Activation:
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("moment", Moment)
-@pytest.mark.parametrize("key", [GENERATE, EACH_TARGET, KID], ids=["generate", "each", "kid"])
+@pytest.mark.parametrize(
+    ("key", "moment"),
+    [
+        *((GENERATE, moment) for moment in Moment),
+        *((EACH_TARGET, moment) for moment in TELLING),
+        (KID, Moment.TAKEN),
+    ],
+)
 async def test_killed_at_every_call(key: str, moment: Moment, tmp_path: Path) -> None:
     async with RotationScene(folder(tmp_path, "rehearsal"), key=key).served() as scene:
         await scene.rotate()
@@ -187,7 +193,7 @@ async def test_killed_at_every_call(key: str, moment: Moment, tmp_path: Path) ->
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("moment", Moment)
+@pytest.mark.parametrize("moment", TELLING)
 async def test_killed_at_every_call_on_the_way_back(moment: Moment, tmp_path: Path) -> None:
     for kind, number in product((Kind.READ, Kind.WRITE), range(1, 5)):
         async with RotationScene(folder(tmp_path, f"{kind} {number}")).served() as scene:
@@ -198,8 +204,15 @@ async def test_killed_at_every_call_on_the_way_back(moment: Moment, tmp_path: Pa
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("first", TELLING)
-@pytest.mark.parametrize("second", TELLING)
+@pytest.mark.parametrize(
+    ("first", "second"),
+    [
+        (Moment.ARRIVED, Moment.TAKEN),
+        (Moment.TAKEN, Moment.ARRIVED),
+        (Moment.TAKEN, Moment.TAKEN),
+        (Moment.ANSWERED, Moment.TAKEN),
+    ],
+)
 async def test_killed_twice_on_the_wire(first: Moment, second: Moment, tmp_path: Path) -> None:
     for kind in (Kind.GENERATE, Kind.CLONE, Kind.WRITE):
         async with RotationScene(folder(tmp_path, f"there {kind}")).served() as scene:
