@@ -50,8 +50,12 @@ EACH = KeySpec(kind=KeyKind.GENERATE_EACH, validity_years=3)
 SOON = 3.0  # seconds in which an execution must end, whatever hangs
 TASKS = ("execute", "worker-", "waves-")
 endings = pytest.mark.parametrize("ending", Ending)
-strides = pytest.mark.parametrize("stride", [23, pytest.param(1, marks=pytest.mark.long)])
-kinds = pytest.mark.parametrize("wanted", [GENERATE, EACH], ids=["generate", "each"])
+CASES = [
+    pytest.param(GENERATE, 23, id="some"),
+    pytest.param(GENERATE, 1, id="all", marks=pytest.mark.long),
+    pytest.param(EACH, 31, id="each-some"),
+    pytest.param(EACH, 2, id="each-many", marks=pytest.mark.long),
+]
 
 
 @dataclass
@@ -207,8 +211,7 @@ async def while_it_hangs(wire: Wire, ending: Ending, ended: Run | Rollback) -> N
     wire.trap = None
 
 
-@strides
-@kinds
+@pytest.mark.parametrize(("wanted", "stride"), CASES)
 @endings
 async def test_a_rotation_ended_at_every_await(
     ending: Ending, wanted: KeySpec, stride: int
@@ -223,10 +226,10 @@ async def test_a_rotation_ended_at_every_await(
     assert number > 100
 
 
-@strides
+@pytest.mark.parametrize("stride", [7, pytest.param(1, marks=pytest.mark.long)])
 @endings
 async def test_a_way_back_ended_at_every_await(ending: Ending, stride: int) -> None:
-    for number in count(1, min(stride, 5)):
+    for number in count(1, stride):
         awaits = Awaits(tasks=TASKS, at=number)
         stage = Rotation()
         await stage.go_on()

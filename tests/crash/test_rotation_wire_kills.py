@@ -35,7 +35,7 @@ DECISIVE = (  # with which call of that kind it is
     (Kind.LOGS, 1),
     (Kind.LIST, 1),
 )
-TAKEN_BACK = ((Kind.READ, 1), (Kind.WRITE, 2))
+TAKEN_BACK = [(Kind.READ, 1, Moment.TAKEN), *((Kind.WRITE, 2, moment) for moment in TELLING)]
 
 
 @pytest.mark.parametrize("moment", TELLING)
@@ -55,8 +55,7 @@ async def test_killed_on_the_wire(kind: Kind, number: int, moment: Moment, tmp_p
         await scene.finish()
 
 
-@pytest.mark.parametrize("moment", TELLING)
-@pytest.mark.parametrize(("kind", "number"), TAKEN_BACK)
+@pytest.mark.parametrize(("kind", "number", "moment"), TAKEN_BACK)
 async def test_killed_on_the_wire_on_the_way_back(
     kind: Kind, number: int, moment: Moment, tmp_path: Path
 ) -> None:
@@ -89,7 +88,7 @@ async def test_killed_on_the_wire_and_taken_back_as_it_is(moment: Moment, tmp_pa
         await scene.finish_back()
 
 
-@pytest.mark.parametrize("moment", TELLING)
+@pytest.mark.parametrize("moment", MADE_ONCE)
 async def test_killed_while_a_target_gets_a_key_of_its_own(moment: Moment, tmp_path: Path) -> None:
     async with RotationScene(tmp_path, key=EACH_TARGET).served() as scene:
         assert await scene.run_until_call(nth(Kind.GENERATE, moment, 2)) == KILLED
@@ -175,7 +174,7 @@ def activation_in(path: Path, app: str) -> Activation:
 @pytest.mark.parametrize(
     ("key", "moment"),
     [
-        *((GENERATE, moment) for moment in Moment),
+        *((GENERATE, moment) for moment in (*TELLING, Moment.HALF)),
         *((EACH_TARGET, moment) for moment in TELLING),
         (KID, Moment.TAKEN),
     ],
