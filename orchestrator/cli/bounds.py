@@ -10,11 +10,16 @@ from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import SafetyError, UsageError
 from orchestrator.model import AppId, RunId
-from orchestrator.plan.schema import Plan
+from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.settings import hook_commands
 from orchestrator.plan.targets import read_app_ids
 
 AUTO_WORKERS = 10  # at 50 clones a minute one would do; a larger bucket is worth a few more
+
+
+def workers_of(limits: Limits) -> int:
+    """Return how many calls may be in flight at a time."""
+    return AUTO_WORKERS if limits.workers == "auto" else limits.workers
 
 
 def run_settings(
@@ -31,7 +36,6 @@ def run_settings(
     """Turn the plan's limits into numbers for this set of targets."""
     limits = plan.limits
     targets = sum(job.size for job in jobs)
-    workers = AUTO_WORKERS if limits.workers == "auto" else limits.workers
     rolls_out = any(job.settings.rollout is not None for job in jobs)
     return RunSettings(
         run_id=run_id,
@@ -39,7 +43,7 @@ def run_settings(
         org=org,
         dry_run=dry_run,
         quick=quick,
-        workers=max(1, min(workers, targets if rolls_out else pending)),
+        workers=max(1, min(workers_of(limits), targets if rolls_out else pending)),
         deadline_seconds=limits.deadline,
         max_targets=limits.max_targets,
         stop_after_failures=failure_budget(limits.stop_after_failures, targets),
@@ -83,17 +87,13 @@ def chosen_targets(given: str | None, jobs: Sequence[ResolvedJob]) -> frozenset[
     return targets_in(given, {target.app for job in jobs for target in job.stream()}, "the plan")
 
 
-def targets_in(
-    given: str | None, planned: Collection[AppId], whose: str
-) -> frozenset[AppId] | None:
+def targets_in(given: str, planned: Collection[AppId], whose: str) -> frozenset[AppId]:
     """Read `--targets @FILE`; every app in it must be among those that are planned.
 
     Raises:
         UsageError: it names no file, or the file lists another app.
         PlanError: the file is wrong.
     """
-    if given is None:
-        return None
     if not given.startswith("@"):
         raise UsageError("--targets takes a file: --targets @failed.csv")
     chosen = frozenset(read_app_ids(Path(given[1:])))

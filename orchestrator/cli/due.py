@@ -10,8 +10,6 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from orchestrator.engine.gates import (
-    APPROVED,
-    HELD,
     Ask,
     Begin,
     Confirm,
@@ -20,7 +18,7 @@ from orchestrator.engine.gates import (
     Step,
     Wait,
     next_step,
-    standing_of,
+    standings,
 )
 from orchestrator.engine.result import STAGE_ONLY
 from orchestrator.engine.resume import ResolvedJob
@@ -72,7 +70,7 @@ def steps_of(
 ) -> dict[str, Step]:
     """Return the next step of every job that rolls out, by its name."""
     settings = {job.name: job.settings for job in jobs}
-    standings = standings_in(archive, run_id)
+    standing = standings(lambda kind: archive.events(run_id, kind=kind))
     steps: dict[str, Step] = {}
     for job in archive.jobs(run_id):
         wanted = settings.get(job.name, STAGE_ONLY)
@@ -80,15 +78,9 @@ def steps_of(
             steps[job.name] = next_step(
                 archive.waves(run_id, job.position),
                 wanted.rollout,
-                standings.get(job.position, Standing()),
+                standing.get(job.position, Standing()),
                 now,
                 staging_is_over=True,
                 confirms=wanted.confirms,
             )
     return steps
-
-
-def standings_in(archive: Archive, run_id: str) -> dict[int, Standing]:
-    """Return what people, and failures, have said about the waves of a run's jobs."""
-    notes = [*archive.events(run_id, kind=HELD), *archive.events(run_id, kind=APPROVED)]
-    return standing_of(sorted(notes, key=lambda event: event.seq))

@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from orchestrator.cli.archives import existing_store, job_named, plan_of
-from orchestrator.cli.due import standings_in
 from orchestrator.clock import SystemClock
-from orchestrator.engine.gates import APPROVED, Standing, awaiting_people
+from orchestrator.engine.gates import APPROVED, Standing, awaiting_people, standings
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.model import AppId, RunId
 from orchestrator.plan.targets import read_app_ids
@@ -109,14 +108,14 @@ def waves_for(
         return found
     plan = plan_of(archive, archive.run(run_id))
     rollouts = {job.name: job.settings.rollout for job in plan.jobs}
-    standings = standings_in(archive, run_id)
+    standing = standings(lambda kind: archive.events(run_id, kind=kind))
     waves: list[tuple[JobRecord, int]] = []
     for job in jobs:
         rollout = rollouts.get(job.name)
-        number = None
-        if rollout is not None:
-            standing = standings.get(job.position, Standing())
-            number = awaiting_people(archive.waves(run_id, job.position), rollout, standing)
+        if rollout is None:
+            continue
+        said = standing.get(job.position, Standing())
+        number = awaiting_people(archive.waves(run_id, job.position), rollout, said)
         if number is not None:
             waves.append((job, number))
     return waves

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.engine.gates import Gating, Wait
 from orchestrator.engine.keys import CSR_CREATED, certificate_for
 from orchestrator.model import KeyKind
-from orchestrator.report.formats import write_text
+from orchestrator.report.formats import stem_of, write_text
 from orchestrator.store.base import Archive, JobRecord, RunRecord
 
 
@@ -55,9 +55,10 @@ def write_requests(archive: Archive, record: RunRecord, folder: Path) -> list[Pa
     Raises:
         ReportError: the folder or a file cannot be written.
     """
+    stem = stem_of(record.plan, record.run_id)
     return [
         write_text(
-            folder / f"{record.plan}-{record.run_id}-{request.job.name}.csr.pem",
+            folder / f"{stem}-{request.job.name}.csr.pem",
             pem_of_request(request.der),
         )
         for request in open_requests(archive, record.run_id)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,7 +19,7 @@ from orchestrator.cli.archives import (
     locked_run,
     plan_if_there,
 )
-from orchestrator.cli.bounds import AUTO_WORKERS, targets_in
+from orchestrator.cli.bounds import targets_in, workers_of
 from orchestrator.cli.execute import Output
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.render import Screen
@@ -35,12 +34,11 @@ from orchestrator.errors import ExitCode, StateError, UsageError
 from orchestrator.events import ActivationSettled, Broadcast, Event
 from orchestrator.halt import Halt
 from orchestrator.model import Activation, AppId
+from orchestrator.plan.schema import Limits, ReportSpec
 from orchestrator.report.formats import json_pieces, with_packs, write_reports
 from orchestrator.report.stream import EventStream, activation_line
 from orchestrator.store.base import Archive, RunRecord, RunState
 from orchestrator.store.sqlite import Store
-
-FORMATS = ("json", "csv")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +79,14 @@ class Scene:
     screen: Screen
     observer: Broadcast
     clock: Clock
+
+    @property
+    def limits(self) -> Limits:
+        return self.found.plan.limits if self.found else Limits()
+
+    @property
+    def report(self) -> ReportSpec:
+        return self.found.plan.report if self.found else ReportSpec()
 
 
 def roll_back(options: RollbackOptions) -> ExitCode:
@@ -132,13 +138,16 @@ def scene_of(
     if options.output is Output.NDJSON:
         stream = EventStream(sys.stdout, clock=clock, run_id=record.run_id, dry_run=options.dry_run)
         observer.observers.append(stream)
-    planned = {each.target.app for each in store.archive.targets(record.run_id)}
+    only = None
+    if options.targets is not None:
+        planned = {each.target.app for each in store.archive.targets(record.run_id)}
+        only = targets_in(options.targets, planned, "the run")
     return Scene(
         options=options,
         store=store,
         record=record,
         found=found,
-        only=targets_in(options.targets, planned, "the run"),
+        only=only,
         screen=screen,
         observer=observer,
         clock=clock,
@@ -149,7 +158,7 @@ async def execute(scene: Scene, access: OrgAccess) -> ExitCode:
     halt, store, run_id = Halt(), scene.store, scene.record.run_id
     opened = open_api(
         access,
-        capacity=scene.found.plan.limits.capacity if scene.found else 0.9,
+        capacity=scene.limits.capacity,
         bounds=timeouts(os.environ),
         clock=scene.clock,
         halt=halt,
@@ -173,15 +182,12 @@ async def execute(scene: Scene, access: OrgAccess) -> ExitCode:
 
 
 def settings_of(scene: Scene) -> RunSettings:
-    found, workers = scene.found, AUTO_WORKERS
-    if found is not None and found.plan.limits.workers != "auto":
-        workers = found.plan.limits.workers
     return RunSettings(
         run_id=scene.record.run_id,
         plan=scene.record.plan,
         org=scene.record.org,
         dry_run=scene.options.dry_run,
-        workers=workers,
+        workers=workers_of(scene.limits),
     )
 
 
@@ -228,12 +234,9 @@ async def take_back(scene: Scene, context: RunContext) -> ExitCode:
         activations=context.unrecorded_activations,
     )
     result = await conclude(scene, context, result)
-    folder = scene.options.report_dir or Path(
-        scene.found.plan.report.dir if scene.found else "reports"
-    )
-    formats: Sequence[str] = scene.found.plan.report.formats if scene.found else FORMATS
+    folder = scene.options.report_dir or Path(scene.report.dir)
     result = with_packs(result, folder)
-    paths = write_reports(result, folder, formats)
+    paths = write_reports(result, folder, scene.report.formats)
     scene.screen.show_result(result, paths, seconds=scene.clock.monotonic() - started)
     if scene.options.output is Output.JSON:
         sys.stdout.writelines(json_pieces(result))

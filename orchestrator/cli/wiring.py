@@ -24,6 +24,7 @@ from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.schema import Plan
+from orchestrator.report.formats import packs_name
 from orchestrator.report.handoff import PackWriter
 from orchestrator.rollout import HookCommand
 from orchestrator.sandbox.faults import FaultScript
@@ -127,7 +128,7 @@ def hook_runner(environ: Mapping[str, str], folder: Path, clock: Clock) -> HookR
 
 def packs_for(folder: Path, settings: RunSettings) -> PackWriter:
     """Return where the hand-off packs of a run go: a folder beside its reports."""
-    root = folder / f"{settings.plan}-{settings.run_id}.handoff"
+    root = folder / packs_name(settings.plan, settings.run_id)
     return PackWriter(root, plan=settings.plan, run_id=settings.run_id, org=settings.org)
 
 

@@ -130,7 +130,7 @@ class Switch:
         state = ActivationState.REVERTING if self.change.back else ActivationState.INTENDED
         ruling = Ruling(state=state, detail="about to be written", previous_kid=write.previous_kid)
         intent = replace(self.activation(ruling), fingerprint=write.fingerprint)
-        await self.context.note_activation(intent)
+        await self.context.journal.note_activation(intent)
 
     async def write(self, write: Write, slot: Slot | None) -> Ruling | Collateral | None:
         """Send the object; None where only another round can tell what became of it.

@@ -140,7 +140,7 @@ def is_later(seen: AppSnapshot | None, begun: Activation) -> bool:
 
 def change_to_roll_back(done: Activation) -> Change | None:
     """Describe the way back; None where nothing was changed, or nobody knows from what."""
-    if done.previous_kid is None or done.state in (S.SKIPPED, S.ROLLED_BACK, S.PLANNED):
+    if done.previous_kid is None or not is_legal(done.state, S.ROLLED_BACK):
         return None
     return Change(
         to=done.previous_kid,

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 
-from orchestrator.engine.activation import NEXT
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.keys import CLOCK_SLACK
 from orchestrator.errors import AccessError, CallError, Halted, ScopeMissing
@@ -26,7 +25,7 @@ from orchestrator.model import (
     StopCause,
 )
 from orchestrator.okta.objects import LogEvent
-from orchestrator.okta.wire import CallTrace
+from orchestrator.okta.wire import CallTrace, moment_of
 from orchestrator.store.base import EventRecord
 
 UPDATED = "application.lifecycle.update"
@@ -255,17 +254,3 @@ def edit_of(app: AppId, at: datetime, event: LogEvent) -> Edit:
 
 def targets_of(event: LogEvent, activations: ByApp) -> Sequence[AppId]:
     return [AppId(app) for app in event.target_ids if app in activations]
-
-
-def moment_of(text: object) -> datetime | None:
-    """Return a time of Okta's, which is in UTC; None where it is not readable."""
-    try:
-        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
-    except ValueError:
-        return None
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
-
-
-def may_be_confirmed(activation: Activation) -> bool:
-    """Say whether an activation is one that a wave's end can confirm."""
-    return activation.state.is_active and ActivationState.VERIFIED in NEXT[activation.state]

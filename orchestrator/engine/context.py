@@ -109,22 +109,12 @@ class RunContext:
         except StateError as error:
             self.stop_for_journal(error)
 
-    async def note_activation(self, activation: Activation) -> None:
-        """Record where an activation stands, durably.
-
-        Raises:
-            StateError: it could not be recorded.
-        """
-        await self.journal.note_activation(activation)
-
     async def settle_activation(
         self, activation: Activation, *, changed: bool, was_failure: bool = False
     ) -> None:
         """Record what became of an activation, and tell whoever watches.
 
-        `was_failure`: it counts as a failure already.
-
-        What is known stays known: see `Staging.settle`.
+        `was_failure`: it counts as a failure already. What is known stays known: see `Run.settle`.
         """
         activation = replace(activation, at=activation.at or self.now())
         place = (activation.target.job, activation.target.app)

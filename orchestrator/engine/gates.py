@@ -9,7 +9,7 @@ there to be watched. A wave that has begun goes on with targets that become read
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -122,6 +122,12 @@ def standing_of(events: Iterable[EventRecord]) -> dict[int, Standing]:
     return standings
 
 
+def standings(notes: Callable[[str], Iterable[EventRecord]]) -> dict[int, Standing]:
+    """Return the standing of each job, by position; `notes` reads a run's events of one kind."""
+    events = [*notes(HELD), *notes(APPROVED)]
+    return standing_of(sorted(events, key=lambda event: event.seq))
+
+
 def next_step(
     waves: Sequence[WaveCounts],
     rollout: Rollout,
@@ -143,8 +149,11 @@ def next_step(
     for counts in waves:
         mine = (tried or {}).get(counts.wave, NOTHING_TRIED)
         step = wave_step(counts, before, rollout, standing, now, staging_is_over, mine)
-        unconfirmed = counts.activations.get(ActivationState.ACTIVATED, 0) - mine.unconfirmed
-        if confirms and unconfirmed > 0 and not isinstance(step, Begin | Ask):
+        if (
+            confirms
+            and unconfirmed(counts) > mine.unconfirmed
+            and not isinstance(step, Begin | Ask)
+        ):
             return Confirm(wave=counts.wave)
         if isinstance(step, Begin | Ask):
             return step
@@ -264,10 +273,14 @@ def left_to_do(counts: WaveCounts) -> int:
     return open_ones + numbers.get(ActivationState.FAILED, 0) - counts.unretryable
 
 
+def unconfirmed(counts: WaveCounts) -> int:
+    """Return how many targets of a wave are active, and were not seen to be so after it."""
+    return counts.activations.get(ActivationState.ACTIVATED, 0)
+
+
 def still_due(counts: WaveCounts, settings: JobSettings) -> int:
     """Return how many targets of a wave a later execution has anything to do about."""
-    unconfirmed = counts.activations.get(ActivationState.ACTIVATED, 0) if settings.confirms else 0
-    return left_to_do(counts) + unconfirmed
+    return left_to_do(counts) + (unconfirmed(counts) if settings.confirms else 0)
 
 
 def assign(

@@ -26,7 +26,14 @@ from orchestrator.model import (
 )
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.certificates import certificate_of
-from orchestrator.okta.wire import CallTrace, JsonWebKey, Reply, SigningRequest, located_key
+from orchestrator.okta.wire import (
+    CallTrace,
+    JsonWebKey,
+    Reply,
+    SigningRequest,
+    located_key,
+    moment_of,
+)
 from orchestrator.store.base import EventRecord, JobRecord
 
 KEY_INTENDED = "key_intended"  # kinds of events
@@ -139,11 +146,7 @@ def newest_of(keys: Sequence[JsonWebKey]) -> Kid | None:
 
 def created_at(key: JsonWebKey | SigningRequest) -> datetime:
     """Return when the org says that it was made; the beginning of time if it does not."""
-    try:
-        moment = datetime.fromisoformat(key.created or "")
-    except ValueError:
-        return datetime.min.replace(tzinfo=UTC)
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+    return moment_of(key.created) or datetime.min.replace(tzinfo=UTC)
 
 
 class KeyMaker:

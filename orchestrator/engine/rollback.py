@@ -7,22 +7,32 @@ stays where it is: Okta knows no way to take a key out of an app.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Sequence
+from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import aclosing
+from dataclasses import dataclass
 
 from orchestrator.engine.activate import Switch
-from orchestrator.engine.activation import Ruling, change_to_roll_back, decide
+from orchestrator.engine.activation import Change, Ruling, change_to_roll_back, decide
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.gates import HELD
 from orchestrator.engine.pool import run_pool
 from orchestrator.errors import AccessError, CallError, Halted, StateError
 from orchestrator.events import ActivationSettled
-from orchestrator.model import Activation, ActivationState, AppId, Reason, StopCause
+from orchestrator.model import Activation, ActivationState, AppId, Reason, Resource, StopCause
 from orchestrator.okta.endpoints import ENDPOINTS
 from orchestrator.store.base import Archive, JobRecord, StopRecord, TargetRecord
 
 ROLLED_BACK = "rolled back: okta-keys approve lets its waves go on"
 AGAIN = "run the same rollback again: what is done stays done"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WayBack:
+    """A target that is to be taken back, and how."""
+
+    record: TargetRecord
+    done: Activation
+    change: Change
 
 
 class Rollback:
@@ -51,32 +61,36 @@ class Rollback:
     def stop(self, cause: StopCause, detail: str, hint: str | None = None) -> None:
         self.context.stop(cause, detail, hint or AGAIN)
 
-    def due(self) -> Iterable[TargetRecord]:
+    def due(self) -> Iterator[WayBack]:
         """Yield the targets that are to be taken back, in plan order."""
         for record in self.archive.targets(self.context.settings.run_id):
-            if record.activation is None or change_to_roll_back(record.activation) is None:
-                continue
             if self.wave is not None and record.wave != self.wave:
                 continue
-            if self.only is None or record.target.app in self.only:
-                yield record
+            if self.only is not None and record.target.app not in self.only:
+                continue
+            done = record.activation
+            change = change_to_roll_back(done) if done is not None else None
+            if done is not None and change is not None:
+                yield WayBack(record=record, done=done, change=change)
 
     async def execute(self) -> None:
         """Take back every target that is due; no target's failure is raised."""
         if not self.context.settings.dry_run:
             await self.hold()
-        for record in self.due():
-            endpoints = ENDPOINTS[self.jobs[record.job].key.resource]
-            self.context.api.pacer.expect(endpoints.read_bucket, 1)
-            self.context.api.pacer.expect(endpoints.write_bucket, 1)
+        for resource, number in Counter(map(self.resource_of, self.due())).items():
+            for bucket in (ENDPOINTS[resource].read_bucket, ENDPOINTS[resource].write_bucket):
+                self.context.api.pacer.expect(bucket, number)
         async with aclosing(self.feed()) as targets:
             await run_pool(targets, self.work, workers=self.context.settings.workers)
 
-    async def feed(self) -> AsyncGenerator[TargetRecord, None]:
-        for record in self.due():
+    def resource_of(self, way: WayBack) -> Resource:
+        return self.jobs[way.record.job].key.resource
+
+    async def feed(self) -> AsyncGenerator[WayBack, None]:
+        for way in self.due():
             if self.context.stop_reason is not None:
                 return
-            yield record
+            yield way
 
     async def hold(self) -> None:
         """Keep later executions of the run from activating anything by themselves."""
@@ -84,12 +98,12 @@ class Rollback:
             body = {"job": position, "wave": 0, "detail": ROLLED_BACK}
             await self.context.note(HELD, body)
 
-    async def work(self, record: TargetRecord) -> None:
+    async def work(self, way: WayBack) -> None:
         """Take one target back, whatever happens."""
         if self.context.stop_reason is not None:
             return
         try:
-            activation = await self.take_back(record)
+            activation = await self.take_back(way)
         except AccessError as error:
             self.stop(StopCause.ACCESS, error.message, error.hint)
             return
@@ -97,8 +111,6 @@ class Rollback:
             self.context.stop_for_journal(error)
             return
         except Halted:
-            return
-        if activation is None:
             return
         self.states[activation.state] += 1
         if self.context.settings.dry_run:
@@ -109,18 +121,14 @@ class Rollback:
         if activation.reason is Reason.COLLATERAL:
             self.context.stop_for_collateral(activation)
 
-    async def take_back(self, record: TargetRecord) -> Activation | None:
-        done = record.activation
-        change = change_to_roll_back(done) if done else None
-        if done is None or change is None:
-            return None
+    async def take_back(self, way: WayBack) -> Activation:
         switch = Switch(
             self.context,
-            record.target,
-            change,
-            kid=done.kid,
-            wave=record.wave or done.wave,
-            resource=self.jobs[record.job].key.resource,
+            way.record.target,
+            way.change,
+            kid=way.done.kid,
+            wave=way.record.wave or way.done.wave,
+            resource=self.resource_of(way),
         )
         if not self.context.settings.dry_run:
             return await switch.carry_out()

@@ -8,7 +8,7 @@ from anyio.abc import TaskGroup
 
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.gates import Wait, assign, has_begun, still_due
-from orchestrator.engine.hooking import Hooks
+from orchestrator.engine.hooking import ActivationHooks, Hooks
 from orchestrator.engine.progress import StagingView
 from orchestrator.engine.waves import JobWaves
 from orchestrator.model import AppId, AppSnapshot
@@ -29,8 +29,18 @@ class Rollouts:
         only: frozenset[AppId] | None,
     ) -> None:
         self.journal = context.journal
+        activated = ActivationHooks(context, hooks)
         self.jobs = [
-            JobWaves(context, job, settings, hooks=hooks, staging=staging, seen=seen, only=only)
+            JobWaves(
+                context,
+                job,
+                settings,
+                hooks=hooks,
+                activated=activated,
+                staging=staging,
+                seen=seen,
+                only=only,
+            )
             for job in jobs
             if (settings := context.settings.of_job(job.name)).rollout is not None
         ]

@@ -18,7 +18,7 @@ from orchestrator.engine.forecast import calls_per_target, forecast
 from orchestrator.engine.foresee import foresee
 from orchestrator.engine.gates import Gating, Wait, stop_of
 from orchestrator.engine.hooking import Hooks
-from orchestrator.engine.keys import AwaitedKey, EachKey, JobKey
+from orchestrator.engine.keys import AwaitedKey, EachKey, JobKey, read_source
 from orchestrator.engine.pool import run_pool
 from orchestrator.engine.progress import StagingView
 from orchestrator.engine.result import Forecast, RunSettings
@@ -318,8 +318,8 @@ class Run:
         try:
             key = task.key
             if isinstance(key, EachKey):
-                found = await self.sources.read_again(outcome.key)
-                if found is None:
+                found = await read_source(self.api, outcome.key)
+                if isinstance(found, str):
                     return
                 key = found
             if isinstance(key, SourceKey):

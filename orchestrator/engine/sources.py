@@ -91,16 +91,6 @@ class Sources:
                 return known
         return await read_source(self.api, ref)
 
-    async def read_again(self, ref: KeyRef) -> SourceKey | None:
-        """Read the key that a target was given; None when it cannot be read.
-
-        Raises:
-            CallError: no usable answer.
-            AccessError: the org refuses our credential.
-        """
-        found = await read_source(self.api, ref)
-        return None if isinstance(found, str) else found
-
     async def generate(self, job: JobRecord) -> SourceKey | str:
         years = job.wanted.validity_years or 0
         try:

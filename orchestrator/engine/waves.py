@@ -17,11 +17,9 @@ from orchestrator.engine.confirm import (
     checked_until,
     confirm_by_list,
     cross_check,
-    may_be_confirmed,
 )
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.gates import (
-    APPROVED,
     HELD,
     Ask,
     Begin,
@@ -33,7 +31,8 @@ from orchestrator.engine.gates import (
     Wait,
     next_step,
     numbered,
-    standing_of,
+    standings,
+    unconfirmed,
 )
 from orchestrator.engine.hooking import ActivationHooks, Hooks
 from orchestrator.engine.pool import run_pool
@@ -42,7 +41,6 @@ from orchestrator.errors import AccessError, Halted, StateError
 from orchestrator.events import WaveBegun, WaveHeld
 from orchestrator.model import (
     Activation,
-    ActivationState,
     AppId,
     AppSnapshot,
     Reason,
@@ -69,6 +67,7 @@ class JobWaves:
         settings: JobSettings,
         *,
         hooks: Hooks,
+        activated: ActivationHooks,
         staging: StagingView,
         seen: Mapping[AppId, AppSnapshot],
         only: frozenset[AppId] | None = None,
@@ -80,7 +79,7 @@ class JobWaves:
         self.rollout: Rollout = settings.rollout
         self.resource: Resource = job.key.resource
         self.hooks = hooks
-        self.activated = ActivationHooks(context, hooks)
+        self.activated = activated
         self.staging = staging
         self.seen = seen
         self.only = only
@@ -99,9 +98,7 @@ class JobWaves:
         return counts
 
     def standing(self) -> Standing:
-        notes = [*self.context.journal.notes(HELD), *self.context.journal.notes(APPROVED)]
-        events = sorted(notes, key=lambda event: event.seq)
-        return standing_of(events).get(self.job.position, Standing())
+        return standings(self.context.journal.notes).get(self.job.position, Standing())
 
     def next_step(self) -> Step:
         return next_step(
@@ -238,7 +235,7 @@ class JobWaves:
             yield record
 
     async def begin(self, wave: int) -> None:
-        """Activate what is ready in a wave, then confirm it, and see whether it may go on."""
+        """Activate what is ready in a wave, and see whether it may go on."""
         tally = self.tally(wave)
         counts = {each.wave: each for each in self.counts()}
         refused = await self.ask_leave(counts[wave])
@@ -278,7 +275,7 @@ class JobWaves:
         await self.check_wave(wave, active)
         for counts in self.counts():
             if counts.wave == wave:
-                tally.unconfirmed = counts.activations.get(ActivationState.ACTIVATED, 0)
+                tally.unconfirmed = unconfirmed(counts)
                 await self.check_failures(wave, tally, counts.targets)
 
     async def ask_leave(self, counts: WaveCounts) -> str | None:
@@ -351,7 +348,7 @@ class JobWaves:
             tally.left.discard(target.app)
         if activation.is_failure:
             tally.failed.add(target.app)
-        if may_be_confirmed(activation):
+        if activation.state.is_active:
             tally.settled[target.app] = activation
 
     async def check_wave(self, wave: int, active: dict[AppId, Activation]) -> None:

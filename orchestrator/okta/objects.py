@@ -5,12 +5,12 @@ Read as leniently as keys and apps: what must hold is checked where it is used.
 
 from __future__ import annotations
 
-from datetime import UTC, datetime
+from datetime import datetime
 
 import msgspec
 
 from orchestrator.model import CsrRequest
-from orchestrator.okta.wire import AppCredentials, Application
+from orchestrator.okta.wire import AppCredentials, Application, moment_of
 
 APPLE = "APPLE"  # the type of identity provider that signs with a key of Apple's, in Okta's place
 
@@ -84,11 +84,7 @@ class LogEvent(msgspec.Struct, frozen=True, kw_only=True):
     @property
     def published_at(self) -> datetime | None:
         """Return the moment of the event; None where it is not readable."""
-        try:
-            at = datetime.fromisoformat(self.published or "")
-        except ValueError:
-            return None
-        return at if at.tzinfo else at.replace(tzinfo=UTC)
+        return moment_of(self.published)
 
     @property
     def request_id(self) -> str | None:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
@@ -262,6 +263,15 @@ def rate_headers(headers: Headers) -> RateHeaders | None:
         reset=resets[min(tightest, len(resets) - 1)],
         date=date,
     )
+
+
+def moment_of(text: object) -> datetime | None:
+    """Return a time of Okta's, which is in UTC where it names no zone; None if not readable."""
+    try:
+        moment = datetime.fromisoformat(text if isinstance(text, str) else "")
+    except ValueError:
+        return None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def whole_numbers(texts: Sequence[str]) -> list[int]:

@@ -28,7 +28,7 @@ def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> li
     Raises:
         ReportError: the folder or a file cannot be written.
     """
-    stem = stem_of(result)
+    stem = stem_of(result.record.plan, result.record.run_id)
     try:
         folder.mkdir(parents=True, exist_ok=True)
         paths = [write_file(folder / f"{stem}.{name}", WRITERS[name], result) for name in formats]
@@ -43,18 +43,25 @@ def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> li
 def complete_reports(result: RunResult, folder: Path, formats: Sequence[str]) -> None:
     """Write the reports of a run that is over, should its process have died before it could."""
     ended = result.record.updated_at.timestamp()
-    paths = [folder / f"{stem_of(result)}.{name}" for name in formats]
+    stem = stem_of(result.record.plan, result.record.run_id)
+    paths = [folder / f"{stem}.{name}" for name in formats]
     if not all(path.exists() and path.stat().st_mtime >= ended for path in paths):
         write_reports(result, folder, formats)
 
 
-def stem_of(result: RunResult) -> str:
-    return f"{result.record.plan}-{result.record.run_id}"
+def stem_of(plan: str, run_id: str) -> str:
+    """Return how the names of all begin that a run leaves in its report folder."""
+    return f"{plan}-{run_id}"
+
+
+def packs_name(plan: str, run_id: str) -> str:
+    """Return the folder of a run's hand-off packs, beside its reports."""
+    return f"{stem_of(plan, run_id)}.handoff"
 
 
 def with_packs(result: RunResult, folder: Path) -> RunResult:
     """Let the report index the hand-off packs that the run has left in the folder, if any."""
-    packs = f"{stem_of(result)}.handoff"
+    packs = packs_name(result.record.plan, result.record.run_id)
     return replace(result, packs=packs) if (folder / packs).is_dir() else result
 
 

@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from orchestrator.engine.confirm import Edit, may_be_confirmed, overwritten, unlogged
+from orchestrator.engine.confirm import Edit, overwritten, unlogged
 from orchestrator.engine.keys import CLOCK_SLACK
 from orchestrator.model import Activation, ActivationState, AppId, Evidence, Kid, Proof, Target
 from orchestrator.okta.objects import LogActor, LogEvent, LogOutcome, LogTarget, LogTransaction
@@ -207,11 +207,6 @@ def test_each_target_is_told_of_exactly_if_there_is_such_an_edit(
         ]
         assert [edit.at for edit in told if edit.app == app] == sorted(lost)[:1]
     assert set(told) == set(overwritten([*ours, *edits], activations))
-
-
-@pytest.mark.parametrize("state", ActivationState)
-def test_what_signs_with_the_key_can_be_confirmed(state: ActivationState) -> None:
-    assert may_be_confirmed(activation(state=state)) is state.is_active
 
 
 LOST = activation(
