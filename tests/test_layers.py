@@ -18,18 +18,19 @@ ROOT = Path(orchestrator.__file__).parent
 # From the bottom up. A module may import from its own layer only within its own package.
 LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"__init__", "errors", "clock", "secret", "halt"}),
-    frozenset({"model", "rollout", "events", "plan"}),
+    frozenset({"model", "holders", "rollout", "events", "plan"}),
     frozenset({"okta", "store", "hooks"}),
     frozenset({"engine"}),
-    frozenset({"report"}),
+    frozenset({"inventory", "report"}),
     frozenset({"cli", "__main__"}),
 )
 NEIGHBOURS = {  # within one layer, who may know whom
     "halt": {"errors"},
     "secret": {"errors"},
     "events": {"model"},
+    "holders": {"model"},
     "rollout": {"model"},
-    "plan": {"model", "rollout"},
+    "plan": {"model", "holders", "rollout"},
     "__main__": {"cli"},
 }
 SANDBOX_MAY_KNOW = {"sandbox", "errors", "clock", "__init__"}

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from orchestrator.holders import OIDC, SAML_IDP
 from orchestrator.model import (
     Activation,
     ActivationState,
@@ -24,9 +25,6 @@ from orchestrator.model import (
 from orchestrator.okta.document import SignerDocument, changes_between, fingerprint
 from orchestrator.okta.wire import Refusal
 from orchestrator.rollout import Inactive
-
-OIDC = "OPENID_CONNECT"
-SAML_IDP = "SAML2"  # the only type of identity provider that signs with a key of Okta's
 
 S = ActivationState
 NEXT: Mapping[ActivationState | None, frozenset[ActivationState]] = {

@@ -28,6 +28,7 @@ class IdentityProvider(msgspec.Struct, frozen=True, kw_only=True):
     name: str | None = None
     type: str | None = None
     status: str | None = None
+    last_updated: str | None = msgspec.field(name="lastUpdated", default=None)
     protocol: IdpProtocol | None = None
 
     @property
@@ -39,6 +40,7 @@ class IdentityProvider(msgspec.Struct, frozen=True, kw_only=True):
             label=self.name,
             status=self.status,
             sign_on_mode=self.type,
+            last_updated=self.last_updated,
             credentials=protocol.credentials if protocol else None,
         )
 

@@ -78,8 +78,10 @@ class Application(msgspec.Struct, frozen=True, kw_only=True):
 
     id: str
     label: str | None = None
+    name: str | None = None  # of the integration in Okta's catalog
     status: str | None = None
     sign_on_mode: str | None = msgspec.field(name="signOnMode", default=None)  # null is recorded
+    last_updated: str | None = msgspec.field(name="lastUpdated", default=None)
     credentials: AppCredentials | None = None
 
     @property
