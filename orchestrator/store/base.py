@@ -20,6 +20,7 @@ from orchestrator.model import (
     Certificate,
     KeyRef,
     KeySpec,
+    Kid,
     Outcome,
     RunId,
     Status,
@@ -291,6 +292,16 @@ class Journal(Protocol):
         self, state: RunState, *, stop: StopRecord | None, exit_code: int
     ) -> None:
         """Record how this process leaves the run. Without it the run counts as crashed."""
+        ...
+
+
+class CertificateBook(Protocol):
+    """The certificates of one org that were read before. A kid means one certificate for ever."""
+
+    def get(self, kid: Kid) -> Certificate | None: ...
+
+    def keep(self, certificates: Mapping[Kid, Certificate]) -> None:
+        """Remember certificates; what cannot be remembered is read again one day."""
         ...
 
 
