@@ -14,7 +14,7 @@ from orchestrator.sandbox.mint import Mint
 class SandboxApp(KeyHolder):
     """One application, made up or from a recording."""
 
-    __slots__ = ("born_kid", "label", "recorded", "sign_on_mode", "written")
+    __slots__ = ("catalog_name", "label", "recorded", "sign_on_mode", "written")
     resource = "app"
 
     def __init__(
@@ -25,14 +25,16 @@ class SandboxApp(KeyHolder):
         *,
         ordinal: int,
         label: str | None = None,
+        name: str | None = None,
         sign_on_mode: str | None = "SAML_2_0",
+        born_kid: str | None = None,
     ) -> None:
-        super().__init__(mint, site, app_id, ordinal=ordinal)
-        self.label = label or f"Sandbox App {ordinal}"
+        super().__init__(mint, site, app_id, ordinal=ordinal, born_kid=born_kid)
+        self.label = f"Sandbox App {ordinal}" if label is None else label
+        self.catalog_name = name  # the integration it is made from; None: one for its mode
         self.sign_on_mode = sign_on_mode  # recorded: null, for apps of the API Service kind
         self.written: Json | None = None  # what PUTs have set on an app that is made up
         self.recorded: Json | None = None  # the whole of an app that is not
-        self.born_kid: str | None = None  # the key that it was recorded with
 
     def record(self, document: Json) -> None:
         """Become the recorded application of that document, whose id is this app's."""
@@ -41,17 +43,18 @@ class SandboxApp(KeyHolder):
         self.label = str(document.get("label"))
         self.status = str(document.get("status"))
         self.sign_on_mode = mode if isinstance(mode, str) else None
-        self.born_kid = kid if isinstance(kid, str) else None
+        if self.born_kid is None and isinstance(kid, str):
+            self.born_kid = kid
 
     @property
     def signs(self) -> bool:
-        """Say whether the sign-on mode has a signing key."""
-        return self.sign_on_mode in documents.SIGNING_MODES
+        """Say whether it has a signing key: the sign-on mode knows one, or it came with one."""
+        return self.sign_on_mode in documents.SIGNING_MODES or bool(self.born_kid)
 
     @property
     def own_kid(self) -> str | None:
         """Return the key that it was created with, or recorded with."""
-        return super().own_kid if self.recorded is None else self.born_kid
+        return super().own_kid if self.recorded is None else self.born_kid or None
 
     @property
     def title(self) -> str:
@@ -63,7 +66,9 @@ class SandboxApp(KeyHolder):
         """Return the catalog name, or the one of a custom app."""
         if self.recorded is not None:
             return str(self.recorded.get("name"))
-        return documents.catalog_name(self.sign_on_mode, self.site.name, self.ordinal)
+        return self.catalog_name or documents.catalog_name(
+            self.sign_on_mode, self.site.name, self.ordinal
+        )
 
     def identity(self) -> documents.Identity:
         """Return the parts of the application object that only the org sets."""

@@ -8,29 +8,41 @@ from __future__ import annotations
 
 import hashlib
 from base64 import b64encode, urlsafe_b64encode
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes
-from cryptography.hazmat.primitives.asymmetric import rsa
+from cryptography.hazmat.primitives.asymmetric import padding, rsa
 from cryptography.hazmat.primitives.serialization import Encoding
 from cryptography.x509.oid import NameOID
 
 POOL_SIZE = 3
 EXPONENT = 65537
 KEY_BITS = 2048
+KEY_SIZES = range(1024, 4097)  # bits; smaller keys are refused, larger ones take too long to make
+HASHES: Mapping[str, hashes.SHA224 | hashes.SHA256 | hashes.SHA384 | hashes.SHA512] = {
+    "sha224": hashes.SHA224(),
+    "sha256": hashes.SHA256(),
+    "sha384": hashes.SHA384(),
+    "sha512": hashes.SHA512(),
+}
+SHA1 = "sha1"  # Okta's old default keys are signed with it
+SIGNATURE_HASHES = (SHA1, *HASHES)
+SHA256_WITH_RSA = bytes.fromhex("06092a864886f70d01010b")  # RFC 8017 appendix C, as DER
+SHA1_WITH_RSA = bytes.fromhex("06092a864886f70d010105")
 BACKDATE = timedelta(seconds=60)  # Okta's notBefore lies this far before the generation
 
 Json = dict[str, object]
 
 
 @cache
-def pooled_key(slot: int) -> rsa.RSAPrivateKey:
+def pooled_key(slot: int, bits: int = KEY_BITS) -> rsa.RSAPrivateKey:
     """Return the private key in `slot`, generated at its first use in this process."""
     del slot  # only the cache looks at it
-    return rsa.generate_private_key(public_exponent=EXPONENT, key_size=KEY_BITS)
+    return rsa.generate_private_key(public_exponent=EXPONENT, key_size=bits)
 
 
 def fill_pool() -> None:
@@ -63,14 +75,12 @@ class CertificateOrder:
     """All that determines a certificate, so that a kid always means the same one."""
 
     kid: str
-    org_name: str
-    born_ms: int  # generation time, epoch milliseconds; Okta's serial number is the same
-    validity_years: int
-
-    @property
-    def not_after(self) -> datetime:
-        """Return the end of validity, in whole seconds."""
-        return years_later(datetime.fromtimestamp(self.born_ms // 1000, UTC), self.validity_years)
+    subject: x509.Name  # also the issuer
+    serial: int  # Okta's is the generation time in epoch milliseconds
+    not_before: datetime  # in whole seconds, like the end
+    not_after: datetime
+    signature_hash: str = "sha256"
+    key_bits: int = KEY_BITS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,6 +109,7 @@ class Material:
         }
 
 
+@cache
 def subject_of(org_name: str) -> x509.Name:
     """Return the name in Okta's certificates: subject and issuer are the same."""
     fields = [
@@ -114,22 +125,48 @@ def subject_of(org_name: str) -> x509.Name:
 
 
 def sign_certificate(order: CertificateOrder) -> Material:
-    """Sign the certificate: X.509 v3 without extensions, RSA-2048 with SHA-256."""
+    """Sign the certificate: X.509 v3 without extensions."""
     slot = hashlib.sha256(order.kid.encode()).digest()[0] % POOL_SIZE
-    private_key = pooled_key(slot)
-    name = subject_of(order.org_name)
-    generated = datetime.fromtimestamp(order.born_ms // 1000, UTC)
-    certificate = (
+    private_key = pooled_key(slot, order.key_bits)
+    builder = (
         x509.CertificateBuilder()
-        .subject_name(name)
-        .issuer_name(name)
+        .subject_name(order.subject)
+        .issuer_name(order.subject)
         .public_key(private_key.public_key())
-        .serial_number(order.born_ms)
-        .not_valid_before(generated - BACKDATE)
+        .serial_number(order.serial)
+        .not_valid_before(order.not_before)
         .not_valid_after(order.not_after)
-        .sign(private_key, hashes.SHA256())
     )
+    if order.signature_hash == SHA1:
+        certificate = sign_with_sha1(builder, private_key)
+    else:
+        certificate = builder.sign(private_key, HASHES[order.signature_hash])
     return describe(certificate, private_key.public_key().public_numbers())
+
+
+def sign_with_sha1(
+    builder: x509.CertificateBuilder, private_key: rsa.RSAPrivateKey
+) -> x509.Certificate:
+    """Sign a certificate with SHA-1, which the builder itself refuses to do.
+
+    The part to be signed is taken from a certificate with SHA-256; the name of the algorithm, which
+    has the same length, stands in it once and beside it once (RFC 5280 section 4.1).
+    """
+    modern = builder.sign(private_key, hashes.SHA256()).tbs_certificate_bytes
+    signed = modern.replace(SHA256_WITH_RSA, SHA1_WITH_RSA, 1)
+    signature = private_key.sign(signed, padding.PKCS1v15(), hashes.SHA1())  # noqa: S303
+    algorithm = der_element(0x30, SHA1_WITH_RSA + der_element(0x05, b""))
+    bits = der_element(0x03, b"\0" + signature)  # no unused bits
+    return x509.load_der_x509_certificate(der_element(0x30, signed + algorithm + bits))
+
+
+def der_element(tag: int, content: bytes) -> bytes:
+    """Return one element of DER: tag, length, content (X.690 section 8.1)."""
+    size = len(content)
+    if size < 0x80:
+        return bytes([tag, size]) + content
+    length = size.to_bytes((size.bit_length() + 7) // 8, "big")
+    return bytes([tag, 0x80 | len(length)]) + length + content
 
 
 def describe(certificate: x509.Certificate, numbers: rsa.RSAPublicNumbers) -> Material:
@@ -138,7 +175,7 @@ def describe(certificate: x509.Certificate, numbers: rsa.RSAPublicNumbers) -> Ma
     return Material(
         x5c=b64encode(der).decode("ascii"),
         thumbprint=base64url(hashlib.sha256(der).digest()),
-        modulus=base64url(numbers.n.to_bytes(KEY_BITS // 8, "big")),
+        modulus=base64url(numbers.n.to_bytes((numbers.n.bit_length() + 7) // 8, "big")),
         exponent=base64url(numbers.e.to_bytes(3, "big")),
         expires_at=timestamp(certificate.not_valid_after_utc.timestamp()),
     )

@@ -26,16 +26,20 @@ class Site:
 class KeyHolder(ABC):
     """An app or an IdP with its key store. Read its attributes; change it through the org."""
 
-    __slots__ = ("chosen", "csrs", "id", "keys", "mint", "ordinal", "previous_kid", "site",
-                 "status", "updated")  # fmt: skip
+    __slots__ = ("birth", "born_kid", "chosen", "csrs", "id", "keys", "mint", "ordinal",
+                 "previous_kid", "site", "status", "updated")  # fmt: skip
     resource: ClassVar[Resource]
 
-    def __init__(self, mint: Mint, site: Site, holder_id: str, *, ordinal: int) -> None:
+    def __init__(
+        self, mint: Mint, site: Site, holder_id: str, *, ordinal: int, born_kid: str | None = None
+    ) -> None:
         self.mint = mint
         self.site = site
         self.id = holder_id
         self.ordinal = ordinal
         self.status = "ACTIVE"
+        self.birth: float | None = None  # epoch seconds of its creation; None: as the seed says
+        self.born_kid = born_kid  # the key it was created with; None: as the seed says, or NO_KEY
         self.chosen: str | None = None  # the active key; None: still its own, see also NO_KEY
         self.previous_kid: str | None = None  # the active key before the last PUT
         self.keys: dict[str, float] | None = None  # kid -> when added; its own key is not in it
@@ -71,6 +75,8 @@ class KeyHolder(ABC):
     @property
     def own_kid(self) -> str | None:
         """Return the key that it was created with, if there is one."""
+        if self.born_kid is not None:
+            return self.born_kid or None
         return self.mint.derive_kid(f"own:{self.id}") if self.signs else None
 
     @property
@@ -82,6 +88,8 @@ class KeyHolder(ABC):
     @property
     def created(self) -> float:
         """Return the creation time in epoch seconds."""
+        if self.birth is not None:
+            return self.birth
         return self.mint.seeded_birth_ms(self.own_kid or self.id) // 1000
 
     def choose(self, kid: str | None) -> None:

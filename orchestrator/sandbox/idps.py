@@ -25,7 +25,7 @@ NO_NAME_FORMAT = "urn:oasis:names:tc:SAML:1.1:nameid-format:unspecified"
 class SandboxIdp(KeyHolder):
     """One identity provider. Its document is stored whole, as it was last sent."""
 
-    __slots__ = ("born_kid", "is_recorded", "name", "stored", "type")
+    __slots__ = ("is_recorded", "name", "stored", "type")
     resource = "idp"
 
     def __init__(
@@ -37,12 +37,12 @@ class SandboxIdp(KeyHolder):
         ordinal: int,
         name: str | None = None,
         kind: str = SAML,
+        born_kid: str | None = None,
     ) -> None:
-        super().__init__(mint, site, idp_id, ordinal=ordinal)
-        self.name = name or f"Sandbox IdP {ordinal}"
+        super().__init__(mint, site, idp_id, ordinal=ordinal, born_kid=born_kid)
+        self.name = f"Sandbox IdP {ordinal}" if name is None else name
         self.type = kind
         self.is_recorded = False
-        self.born_kid: str | None = None  # the key that it was recorded with
         self.stored = new_settings(kind)
 
     def record(self, document: Json) -> None:
@@ -53,13 +53,14 @@ class SandboxIdp(KeyHolder):
         self.name = str(document.get("name"))
         self.type = str(document.get("type"))
         self.status = str(document.get("status"))
-        self.born_kid = kid if isinstance(kid, str) else None
+        if self.born_kid is None and isinstance(kid, str):
+            self.born_kid = kid
         self.chosen = None if self.born_kid else NO_KEY
 
     @property
     def signs(self) -> bool:
-        """Say whether it signs its requests: only SAML 2.0 knows that."""
-        return self.type == SAML
+        """Say whether it signs its requests: only SAML 2.0 knows that, or it came with a key."""
+        return self.type == SAML or bool(self.born_kid)
 
     @property
     def own_kid(self) -> str | None:
@@ -68,8 +69,8 @@ class SandboxIdp(KeyHolder):
         Recorded: an IdP that does not sign has a key too, with a certificate older than the IdP,
         so it will be the default key of the org.
         """
-        if self.is_recorded or not self.signs:
-            return self.born_kid or self.mint.derive_kid("default")
+        if self.born_kid is None and (self.is_recorded or not self.signs):
+            return self.mint.derive_kid("default")
         return super().own_kid
 
     @property
@@ -113,7 +114,7 @@ class SandboxIdp(KeyHolder):
             "metadata": link(f"{api}/metadata.xml", "GET", kind="application/xml"),
             "acs": link(acs, "POST", kind="application/xml"),
         }
-        return (saml if self.signs else {}) | {
+        return (saml if self.type == SAML else {}) | {
             "users": link(f"{api}/users", "GET"),
             change: link(f"{api}/lifecycle/{change}", "POST"),
         }

@@ -7,7 +7,6 @@ dates follow from the seed, and most are computed when asked for: 100,000 apps c
 from __future__ import annotations
 
 import random
-import string
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
@@ -21,10 +20,10 @@ from orchestrator.sandbox.documents import id_in, rehomed
 from orchestrator.sandbox.holders import KeyHolder, Site
 from orchestrator.sandbox.idps import SAML, SandboxIdp
 from orchestrator.sandbox.mint import DEFAULT_VALIDITY_YEARS, Mint
-from orchestrator.sandbox.systemlog import Author, Deed, Person, SystemLog
+from orchestrator.sandbox.people import ALPHABET, People, okta_id
+from orchestrator.sandbox.systemlog import Author, Deed, SystemLog
 from orchestrator.sandbox.vocabulary import Resource
 
-ALPHABET = string.digits + string.ascii_letters
 VALIDITY_YEARS = range(2, 11)
 TARGET_PARAMETER: Mapping[Resource, str] = {"app": "targetAid", "idp": "targetIdpId"}
 
@@ -57,7 +56,13 @@ class SandboxOrg:
     change something take an author for the System Log; without one, an administrator did it.
     """
 
-    def __init__(self, seed: int = 0, clock: Clock | None = None, name: str = "sandbox") -> None:
+    def __init__(
+        self,
+        seed: int = 0,
+        clock: Clock | None = None,
+        name: str = "sandbox",
+        org_id: str | None = None,
+    ) -> None:
         self.seed = seed
         self.name = name
         self.clock = clock or SystemClock()
@@ -66,7 +71,8 @@ class SandboxOrg:
         self.log_lag_seconds = 0.0  # how long the System Log takes to show an event
         self.log_readable = True  # False: nobody may read the System Log
         self.random = random.Random(f"org:{seed}:{name}")  # noqa: S311 - repeatable, not secret
-        self.id = self.new_id("00o")
+        drawn = self.new_id("00o")  # in any case, lest it shift the ids of apps
+        self.id = org_id or drawn
         self.token = "00" + "".join(self.random.choices(ALPHABET + "-_", k=40))
         self.site = Site(org_id=self.id, name=name, base_url=f"https://{name}.okta.com")
         self.apps: dict[str, SandboxApp] = {}
@@ -78,11 +84,10 @@ class SandboxOrg:
         self.clock_offset = self.clock.wall().timestamp() - self.clock.monotonic()
         self.mint = Mint(seed=seed, name=name, started_ms=int(self.epoch()) * 1000)
         self.system_log = SystemLog(seed=seed)
-        self.people = random.Random(f"people:{seed}:{name}")  # noqa: S311 - likewise
-        self.caller = self.new_person("API Caller", token_id=self.people_id("00T"))
-        self.administrator = self.new_person("Other Administrator")
+        self.people = People(seed, name)
+        self.caller, self.administrator = self.people.caller, self.people.administrator
 
-    # Time, ids and people
+    # Time and ids
 
     def epoch(self) -> float:
         """Return the org's time in epoch seconds."""
@@ -94,22 +99,12 @@ class SandboxOrg:
         self.skew_seconds += seconds
 
     def new_id(self, prefix: str) -> str:
-        """Return an Okta id: a three-character prefix and 17 characters."""
-        return prefix + "".join(self.random.choices(ALPHABET, k=17))
-
-    def people_id(self, prefix: str) -> str:
-        """Return an id for a person or token, which shifts no id of an app."""
-        return prefix + "".join(self.people.choices(ALPHABET, k=17))
-
-    def new_person(self, name: str, *, token_id: str | None = None) -> Person:
-        """Return somebody who works in this org."""
-        login = f"{name.lower().replace(' ', '.')}@{self.name}.example"
-        return Person(id=self.people_id("00u"), name=name, login=login, token_id=token_id)
+        """Return an id of the kind that the prefix says."""
+        return okta_id(self.random, prefix)
 
     def in_the_console(self) -> Author:
         """Return the administrator, in a request of their own that no log of calls shows."""
-        transaction = f"{self.people.getrandbits(128):032x}"
-        return Author(person=self.administrator, transaction=transaction, uri="/admin/app")
+        return self.people.in_the_console()
 
     # Seeding and inspection
 
@@ -118,13 +113,16 @@ class SandboxOrg:
         app_id: str | None = None,
         *,
         label: str | None = None,
+        name: str | None = None,
         status: str | None = None,
-        sign_on_mode: str = "SAML_2_0",
+        sign_on_mode: str | None = "SAML_2_0",
+        signing_kid: str | None = None,
         kids: Iterable[str] = (),
         document: Mapping[str, object] | None = None,
     ) -> SandboxApp:
-        """Add an app that holds `kids` besides its own key.
+        """Add an app that holds `kids` besides the key it signs with: its own, or `signing_kid`.
 
+        Any number of apps may sign with one key. `name` is the integration in Okta's catalog.
         `document` is a whole application object, such as a recorded one: it is shown verbatim, and
         its signing key is the app's own. Another `app_id`, `label` or `status` replaces its own.
 
@@ -134,12 +132,12 @@ class SandboxOrg:
         app_id = app_id or id_in(document) or self.new_id("0oa")
         self.check_free(app_id)
         app = SandboxApp(
-            self.mint, self.site, app_id, ordinal=self.ordinal, label=label,
-            sign_on_mode=sign_on_mode,
+            self.mint, self.site, app_id, ordinal=self.ordinal, label=label, name=name,
+            sign_on_mode=sign_on_mode, born_kid=signing_kid,
         )  # fmt: skip
         if document is not None:
             app.record(rehomed(document, app_id))
-            app.label = label or app.label
+            app.label = app.label if label is None else label
         app.status = status or app.status
         self.apps[app_id] = app
         self.add_keys(app, kids)
@@ -152,6 +150,7 @@ class SandboxOrg:
         name: str | None = None,
         status: str | None = None,
         kind: str = SAML,
+        signing_kid: str | None = None,
         kids: Iterable[str] = (),
         document: Mapping[str, object] | None = None,
     ) -> SandboxIdp:
@@ -162,10 +161,13 @@ class SandboxOrg:
         """
         idp_id = idp_id or id_in(document) or self.new_id("0oa")
         self.check_free(idp_id)
-        idp = SandboxIdp(self.mint, self.site, idp_id, ordinal=self.ordinal, name=name, kind=kind)
+        idp = SandboxIdp(
+            self.mint, self.site, idp_id, ordinal=self.ordinal, name=name, kind=kind,
+            born_kid=signing_kid,
+        )  # fmt: skip
         if document is not None:
             idp.record(rehomed(document, idp_id))
-            idp.name = name or idp.name
+            idp.name = idp.name if name is None else name
         idp.status = status or idp.status
         self.idps[idp_id] = idp
         self.add_keys(idp, kids)
@@ -267,10 +269,10 @@ class SandboxOrg:
         """Return the certificate and public key of a kid; see the mint."""
         return self.mint.material(kid)
 
-    def store_key(self, holder: KeyHolder, kid: str) -> None:
-        """Put a key into a store, as the newest."""
+    def store_key(self, holder: KeyHolder, kid: str, at: float | None = None) -> None:
+        """Put a key into a store, as the newest; `at`: when, in epoch seconds, if not now."""
         holder.keys = holder.keys or {}
-        holder.keys[kid] = self.epoch()
+        holder.keys[kid] = self.epoch() if at is None else at
         self.holders_of.setdefault(kid, set()).add(holder.id)
 
     def list_keys(self, holder_id: str) -> list[Json]:

@@ -16,7 +16,7 @@ from itertools import islice
 from typing import Generic, TypeVar
 from urllib.parse import urlencode
 
-from orchestrator.sandbox import refusals
+from orchestrator.sandbox import documents, refusals
 from orchestrator.sandbox.apps import SandboxApp
 from orchestrator.sandbox.certs import base64url
 from orchestrator.sandbox.holders import KeyHolder
@@ -25,12 +25,24 @@ from orchestrator.sandbox.org import SandboxOrg
 
 DEFAULT_LIMIT = 20
 MAX_LIMIT = 200
-EXPRESSION = re.compile(r'\s*([A-Za-z.]+)\s+eq\s+"([^"]*)"\s*')
+EXPRESSION = re.compile(r'\s*([A-Za-z.]+)\s+eq\s+(?:"([^"]*)"|(true|false))\s*')
+
+
+def logs_out(app: SandboxApp) -> str | None:
+    """Return whether single logout is enabled, as a filter writes it; None: it has no setting."""
+    sign_on = documents.child(documents.child(app.document(), "settings"), "signOn")
+    enabled = documents.child(sign_on, "slo").get("enabled")
+    return str(enabled).lower() if isinstance(enabled, bool) else None
+
+
 PROPERTIES: Mapping[str, Callable[[SandboxApp], str | None]] = {
     "id": lambda app: app.id,
     "status": lambda app: app.status,
     "name": lambda app: app.name,
     "credentials.signing.kid": lambda app: app.active_kid,
+    "settings.slo.enabled": logs_out,
+    "user.id": lambda _app: None,  # of older documents; nobody is assigned to anything here
+    "group.id": lambda _app: None,
 }
 
 Entry = TypeVar("Entry")
@@ -109,7 +121,7 @@ def by_filter(text: str | None) -> Callable[[SandboxApp], bool]:
     expression = EXPRESSION.fullmatch(text)
     if expression is None or expression[1] not in PROPERTIES:
         raise refusals.plain(400, "E0000031", f"filter: {text} is not supported.")
-    read, wanted = PROPERTIES[expression[1]], expression[2]
+    read, wanted = PROPERTIES[expression[1]], expression[2] or expression[3] or ""
     return lambda app: read(app) == wanted
 
 

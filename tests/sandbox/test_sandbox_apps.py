@@ -81,12 +81,21 @@ async def test_filters_match_one_property() -> None:
     org = SandboxOrg()
     first = org.add_app()
     second = org.add_app(status="INACTIVE", sign_on_mode="BOOKMARK")
+    cloud = org.add_app(name="amazon_aws")
     org.add_key(second.id, active_kid(first))
+    document = cloud.document()
+    as_object(as_object(document["settings"])["signOn"])["slo"] = {"enabled": True}
+    org.update_app(cloud.id, document)
     expected = {
         f'id eq "{first.id}"': [first.id],
         'status eq "INACTIVE"': [second.id],
         'name eq "bookmark"': [second.id],
+        'name eq "amazon_aws"': [cloud.id],
         f'credentials.signing.kid eq "{first.active_kid}"': [first.id],
+        "settings.slo.enabled eq true": [cloud.id],
+        'settings.slo.enabled eq "false"': [first.id],
+        'user.id eq "00u1"': [],
+        'group.id eq "00g1"': [],
     }
     async with opened(org) as peer:
         for text, ids in expected.items():
@@ -101,6 +110,9 @@ async def test_filters_match_one_property() -> None:
         ({"after": "é"}, "E0000029"),
         ({"filter": 'status ne "ACTIVE"'}, "E0000031"),
         ({"filter": 'label eq "x"'}, "E0000031"),
+        ({"filter": "status eq ACTIVE"}, "E0000031"),
+        ({"filter": 'status eq "ACTIVE'}, "E0000031"),
+        ({"filter": ""}, "E0000031"),
         ({"filter": 'status eq "ACTIVE" and name eq "x"'}, "E0000031"),
         ({"limit": "201"}, "E0000001"),
         ({"limit": "0"}, "E0000001"),

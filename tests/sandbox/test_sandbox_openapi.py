@@ -12,9 +12,12 @@ from openapi_schema_validator import OAS30Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
+from orchestrator.sandbox.copies import copy_of
+from orchestrator.sandbox.documents import CATALOG_NAMES
 from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.routes import ENDPOINTS
+from tests.sandbox.originals import holder, original
 from tests.sandbox.peer import Reply, active_kid, app_path, keys_path, opened
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "openapi" / "okta-keys.openapi.yaml"
@@ -133,6 +136,31 @@ def test_an_app_of_every_sign_on_mode_fits_its_schema(mode: str, status: str) ->
     app = SandboxOrg().add_app(sign_on_mode=mode, status=status)
     mapping = document()["components"]["schemas"]["Application"]["discriminator"]["mapping"]
     assert violations(mapping[mode].removeprefix("#"), app.document()) == []
+
+
+@pytest.mark.parametrize("mode", MODES)
+async def test_a_copied_app_of_every_sign_on_mode_fits_its_schema(mode: str) -> None:
+    name = CATALOG_NAMES.get(mode, "amazon_aws")
+    copied = [
+        holder(1, "s" * 43, name=name, sign_on_mode=mode, other_keys=["k" * 43]),
+        holder(2, None, name=name, sign_on_mode=mode, status="INACTIVE", last_updated=None),
+    ]
+    async with opened(copy_of(original(holders=copied))) as peer:
+        listed = await peer.get("/api/v1/apps")
+        check(listed, "GET", "/api/v1/apps")
+        keys = await peer.get(keys_path(copied[0]["id"]))
+        check(keys, "GET", "/api/v1/apps/{appId}/credentials/keys")
+    mapping = document()["components"]["schemas"]["Application"]["discriminator"]["mapping"]
+    assert [app["label"] for app in listed.json()] == ["App 1", "App 2"]
+    for app in listed.json():
+        assert violations(mapping[mode].removeprefix("#"), app) == []
+
+
+async def test_a_copied_identity_provider_fits_its_schema() -> None:
+    async with opened(copy_of(original())) as peer:
+        listed = await peer.get("/api/v1/idps")
+        check(listed, "GET", "/api/v1/idps")
+    assert len(listed.json()) == 3
 
 
 def test_every_endpoint_that_the_document_knows_is_named_alike() -> None:
