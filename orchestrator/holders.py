@@ -80,6 +80,7 @@ class Picture:
     at: datetime  # on the org's clock
     holders: Mapping[Resource, Sequence[Holder]]  # in the order of the org's lists
     ends: Mapping[Kid, datetime] = field(default_factory=dict)  # of certificates, where known
+    unknown: Mapping[Kid, str] = field(default_factory=dict)  # why an end that is asked for is not
     filtered: Mapping[str, frozenset[AppId]] = field(default_factory=dict)  # what Okta lets through
     is_whole: bool = True  # the lists were not narrowed to what one selector asks for
 

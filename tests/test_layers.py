@@ -17,7 +17,7 @@ ROOT = Path(orchestrator.__file__).parent
 
 # From the bottom up. A module may import from its own layer only within its own package.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"__init__", "errors", "clock", "secret", "halt"}),
+    frozenset({"__init__", "errors", "clock", "secret", "halt", "writing"}),
     frozenset({"model", "holders", "rollout", "events", "plan"}),
     frozenset({"okta", "store", "hooks"}),
     frozenset({"engine"}),
@@ -27,6 +27,7 @@ LAYERS: tuple[frozenset[str], ...] = (
 NEIGHBOURS = {  # within one layer, who may know whom
     "halt": {"errors"},
     "secret": {"errors"},
+    "writing": {"errors"},
     "events": {"model"},
     "holders": {"model"},
     "rollout": {"model"},

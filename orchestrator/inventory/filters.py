@@ -1,4 +1,4 @@
-"""Which rows of an inventory are asked for, and in which order. Pure."""
+"""Which rows of inventories are asked for, and in which order. Pure."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from enum import StrEnum
 
-from orchestrator.inventory.record import Row
+from orchestrator.inventory.record import Inventory, Row, rows_of
 from orchestrator.model import Kid
 
 
@@ -16,7 +16,7 @@ class Order(StrEnum):
 
     EXPIRY = "expiry"  # the next to end first; those without a certificate last
     LABEL = "label"
-    SHARING = "sharing"  # the most shared first
+    SHARING = "sharing"  # the most shared first, and those that share a key side by side
     ORG = "org"  # as the org lists them
 
 
@@ -35,7 +35,7 @@ class Filters:
         """Say whether a row is asked for. One without a certificate is never about to end."""
         holder, certificate = row.holder, row.certificate
         if self.expiring_within is not None and (
-            row.days_left is None or timedelta(days=row.days_left) >= self.expiring_within
+            row.left is None or row.left > self.expiring_within
         ):
             return False
         if self.sha1 and (certificate is None or certificate.signature_hash != "sha1"):
@@ -49,12 +49,37 @@ class Filters:
         return self.signing_with is None or holder.kid == self.signing_with
 
 
-def arranged(rows: Iterable[Row], order: Order) -> list[Row]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Listed:
+    """A row that is asked for, and the inventory that it is of."""
+
+    inventory: Inventory
+    row: Row
+
+
+def listing(
+    inventories: Iterable[Inventory], filters: Filters, order: Order, *, lists_all: bool = False
+) -> list[Listed]:
+    """Return the rows that are asked for; `lists_all`: also of what does not sign."""
+    kept = (
+        Listed(inventory=inventory, row=row)
+        for inventory in inventories
+        for row in rows_of(inventory)
+        if (lists_all or row.holder.signs) and filters.keep(row)
+    )
+    return arranged(kept, order)
+
+
+def arranged(kept: Iterable[Listed], order: Order) -> list[Listed]:
     """Return rows in an order that is stable."""
-    if order is Order.EXPIRY:
-        return sorted(rows, key=lambda row: (row.days_left is None, row.days_left or 0))
-    if order is Order.LABEL:
-        return sorted(rows, key=lambda row: row.holder.label.casefold())
-    if order is Order.SHARING:
-        return sorted(rows, key=lambda row: -row.sharing)
-    return list(rows)
+    match order:
+        case Order.EXPIRY:
+            return sorted(
+                kept, key=lambda each: (each.row.left is None, each.row.left or timedelta())
+            )
+        case Order.LABEL:
+            return sorted(kept, key=lambda each: each.row.holder.label.casefold())
+        case Order.SHARING:
+            return sorted(kept, key=lambda each: (-each.row.sharing, each.row.holder.kid or ""))
+        case Order.ORG:
+            return list(kept)

@@ -21,12 +21,15 @@ class Inventory:
     org_id: str | None = None
     profile: str | None = None
     taken_at: datetime  # on the org's clock
+    resources: tuple[Resource, ...] = tuple(Resource)  # whose lists the org has shown
     holders: tuple[Holder, ...]
     certificates: Mapping[
         Kid, Certificate
     ]  # of active keys; of all keys where these were asked for
     unknown: Mapping[Kid, str] = field(default_factory=dict)  # why a certificate is not known
-    other_keys: Mapping[AppId, tuple[Kid, ...]] | None = None  # held, not active; None: not asked
+    # Held, not active, newest first, of what signs; None: not asked. What is absent is not known.
+    other_keys: Mapping[AppId, tuple[Kid, ...]] | None = None
+    notes: tuple[str, ...] = ()  # what the org did not let us see; may quote the org
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +38,15 @@ class Row:
 
     holder: Holder
     certificate: Certificate | None
-    days_left: int | None  # whole days until the certificate ends, rounded down; negative: ended
+    left: timedelta | None  # until the certificate ends; negative: it has ended
     sharing: int  # holders that sign with the same key, itself included; 0 without a key
     unknown: str | None  # why there is no certificate, though there is a key
-    other_keys: tuple[Kid, ...] | None
+    other_keys: tuple[Kid, ...] | None  # None: not asked, or not known
+
+    @property
+    def days_left(self) -> int | None:
+        """Return the whole days until the certificate ends, rounded down; negative: ended."""
+        return None if self.left is None else self.left // DAY
 
 
 def rows_of(inventory: Inventory) -> Iterator[Row]:
@@ -53,13 +61,8 @@ def rows_of(inventory: Inventory) -> Iterator[Row]:
         yield Row(
             holder=holder,
             certificate=certificate,
-            days_left=days_left(certificate, inventory.taken_at),
+            left=None if certificate is None else certificate.not_after - inventory.taken_at,
             sharing=sharing[holder.resource, kid] if kid else 0,
             unknown=inventory.unknown.get(kid) if kid else None,
-            other_keys=None if others is None else others.get(holder.id, ()),
+            other_keys=None if others is None else others.get(holder.id),
         )
-
-
-def days_left(certificate: Certificate | None, at: datetime) -> int | None:
-    """Return the whole days until a certificate ends, rounded down; negative once it has ended."""
-    return None if certificate is None else (certificate.not_after - at) // DAY

@@ -352,7 +352,7 @@ class OktaApi:
             reply = await self.get(root, path, bucket, kind, trace)
             if reply.refusal:
                 text = f"the org does not answer GET {root}: {reply.refusal}"
-                raise Refused(text, call=f"GET {root}")
+                raise Refused(text, call=f"GET {root}", filter=query.get("filter"))
             yield reply.value or []
             try:
                 path = next_page(reply.link, root)

@@ -91,6 +91,7 @@ class Transport:
         self.random = random
         self.observer = observer
         self.policy = retry
+        self.calls = 0  # requests that were sent, whatever came of them
 
     def slot(self, bucket: Bucket, trace: CallTrace) -> AbstractAsyncContextManager[Slot]:
         """Wait for a slot ahead of the call that is to use it; see `Pacer.slot`."""
@@ -171,6 +172,7 @@ class Transport:
         else:
             self.pacer.use(slot, call.bucket)
         sent = self.clock.monotonic()
+        self.calls += 1
         trace.attempts += 1
         try:
             answer = await self.exchange(call)

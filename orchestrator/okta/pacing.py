@@ -326,17 +326,3 @@ class WindowGate:
             seconds_to_edge=0.0 if ended else max(0.0, self.closing(now) - now),
             round_trip=self.round_trip,
         )
-
-
-def estimated_seconds(calls: int, bucket: BucketView | None, *, seconds_per_call: float) -> float:
-    """Return how long `calls` calls to one bucket will take from now on."""
-    if calls <= 0:
-        return 0.0
-    if bucket is None or calls <= bucket.free:
-        return calls * seconds_per_call
-    full_windows, rest = divmod(calls - bucket.free, bucket.share)
-    if rest == 0:
-        full_windows, rest = full_windows - 1, bucket.share
-    edge_seconds = 1.0 + EDGE_SLACK_SECONDS
-    window = bucket.window_seconds + edge_seconds
-    return bucket.seconds_to_edge + full_windows * window + rest * seconds_per_call

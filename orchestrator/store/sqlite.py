@@ -20,12 +20,14 @@ from orchestrator.store.archive import SqliteArchive
 from orchestrator.store.base import (
     PEOPLES_KINDS,
     Archive,
+    CertificateBook,
     JobRecord,
     Journal,
     NewRun,
     RunRecord,
     Session,
 )
+from orchestrator.store.certificates import SqliteCertificateBook
 from orchestrator.store.chain import Tip, genesis
 from orchestrator.store.codec import dump
 from orchestrator.store.database import MEMORY, QUERIES, Database
@@ -88,6 +90,10 @@ class Store:
     @property
     def archive(self) -> Archive:
         return SqliteArchive(self.reader)
+
+    def certificates(self, org: str) -> CertificateBook:
+        """Return the book of an org, named by what never changes of it: its id, else its URL."""
+        return SqliteCertificateBook(self.writer, self.reader, org)
 
     def create_run(
         self,

@@ -1,4 +1,4 @@
-"""A state file as the first version made it: its schema, and rows that it wrote."""
+"""A state file as earlier versions made it: their schema, and rows that the first one wrote."""
 
 from __future__ import annotations
 
@@ -7,7 +7,13 @@ from pathlib import Path
 
 from orchestrator.store.chain import canonical, genesis
 from orchestrator.store.database import Database, sql_text
-from orchestrator.store.opening import APPLICATION_ID, statements
+from orchestrator.store.opening import (
+    APPLICATION_ID,
+    migrations,
+    pragma,
+    staged_at_of,
+    statements,
+)
 from tests.contract.stores import RUN
 
 AT = "2026-11-23T04:08:00.620501+00:00"
@@ -114,6 +120,18 @@ def make(path: Path) -> None:
         database.execute("PRAGMA user_version = 1")
         fill(database)
     path.chmod(0o600)
+
+
+def make_later(path: Path, version: int) -> None:
+    """Write such a file as a later version would have left it."""
+    make(path)
+    with closing(Database(path)) as database:
+        database.connection.create_function("staged_at", 1, staged_at_of)
+        for number, script in migrations():
+            if pragma(database, "user_version") < number <= version:
+                for statement in statements(script):
+                    database.execute(statement)
+                database.execute(f"PRAGMA user_version = {number}")
 
 
 def fill(database: Database) -> None:

@@ -57,6 +57,20 @@ def test_it_is_migrated_when_opened_and_only_then(path: Path) -> None:
         assert version(path) == migrations()[-1][0]
 
 
+@pytest.mark.parametrize("old", range(1, migrations()[-1][0]))
+def test_a_file_of_any_version_learns_to_remember_certificates(tmp_path: Path, old: int) -> None:
+    path = tmp_path / f"{old}.sqlite3"
+    schema1.make_later(path, old)
+    assert version(path) == old
+    with Store.open(path, clock=SystemClock()) as store:
+        assert_whole(store.archive)
+        book = store.certificates("00o1")
+        assert book.get(KEY.kid) is None
+        book.keep({KEY.kid: CERTIFICATE})
+        assert book.get(KEY.kid) == CERTIFICATE
+    assert version(path) == migrations()[-1][0]
+
+
 def test_its_runs_can_be_read_and_verified(store: Store) -> None:
     archive = store.archive
     assert_whole(archive)

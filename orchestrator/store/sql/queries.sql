@@ -200,6 +200,13 @@ WHERE plan = :plan AND org = :org AND app > :after
 ORDER BY app
 LIMIT :most;
 
+-- name: find_certificate
+SELECT record FROM certificates WHERE org = ? AND kid = ?;
+
+-- name: keep_certificate
+-- A row that is there already could not be read.
+INSERT OR REPLACE INTO certificates (org, kid, record) VALUES (?, ?, ?);
+
 -- name: events_page
 SELECT seq, at, kind, body, hash FROM events
 WHERE run = :run AND seq > :after AND (:kind IS NULL OR kind = :kind)
