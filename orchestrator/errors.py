@@ -2,7 +2,7 @@
 
 OrchestratorError            exit 1   the base; anything else that escapes is a bug
 ├── InputError               exit 4   what the user gave us cannot be used
-│   ├── PlanError                     the plan file; carries every problem at once
+│   ├── PlanError                     the plan, or another file like it; carries every problem
 │   ├── ConfigError                   environment or settings
 │   ├── FaultScriptError              the sandbox's fault file
 │   └── UsageError                    the command line
@@ -91,14 +91,19 @@ class Problem:
 
 
 class PlanError(InputError):
-    """The plan is wrong; `problems` lists every reason, in file order."""
+    """The plan, or another file that is read like it, is wrong.
 
-    def __init__(self, problems: Sequence[Problem], *, hidden: int = 0) -> None:
+    `problems` lists every reason, in file order; `what` is the name of the file for people.
+    """
+
+    def __init__(
+        self, problems: Sequence[Problem], *, hidden: int = 0, what: str = "the plan"
+    ) -> None:
         self.problems = tuple(problems)
         self.hidden = hidden  # further problems of the same kind that are not listed
         total = len(self.problems) + hidden
         noun = "problem" if total == 1 else "problems"
-        super().__init__(f"{total} {noun} in the plan")
+        super().__init__(f"{total} {noun} in {what}")
 
     def diagnostics(self) -> str:
         lines = [str(problem) for problem in self.problems]

@@ -46,6 +46,7 @@ class PlainJob:
     key: KeyRef
     targets: Sequence[AppId]
     dropped: Mapping[str, int] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
     wanted: KeySpec = field(default=KeySpec())
     settings: JobSettings = field(default=JobSettings())
 

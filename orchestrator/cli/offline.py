@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ExitCode, InputError
 from orchestrator.plan.jsonschema import plan_schema
 from orchestrator.plan.load import load_plan
+from orchestrator.plan.schema import Plan
+from orchestrator.plan.selectors import selectors_in
 from orchestrator.plan.targets import resolve
 
 
@@ -18,22 +21,39 @@ def validate_plans(paths: Sequence[Path]) -> ExitCode:
     code = ExitCode.DONE
     for path in paths:
         try:
-            jobs = resolve(load_plan(path))
+            plan = load_plan(path)
+            jobs = resolve(plan)
         except InputError as error:
             sys.stderr.write(f"{error.diagnostics()}\n")
             code = error.exit_code
         else:
-            targets = sum(job.size for job in jobs)
-            left_out = sum(sum(job.dropped.values()) for job in jobs)
-            more = f", {left_out} left out" if left_out else ""
-            sys.stderr.write(f"{path}: valid: {len(jobs)} jobs, {targets} targets{more}\n")
+            sys.stderr.write(f"{path}: valid: {', '.join(what_is_in(plan, jobs))}\n")
     return code
+
+
+def what_is_in(plan: Plan, jobs: Sequence[ResolvedJob]) -> Iterator[str]:
+    """Yield what a plan would do, as far as that can be told without asking the org."""
+    yield f"{len(jobs)} jobs"
+    yield f"{sum(job.size for job in jobs)} targets"
+    left_out = sum(sum(job.dropped.values()) for job in jobs)
+    if left_out:
+        yield f"{left_out} left out"
+    picked = sum(1 for job in plan.jobs for _ in selectors_in(job.targets))
+    if picked:
+        yield f"and what {selectors(picked, 'pick')}"
+    excluded = sum(1 for job in plan.jobs for _ in selectors_in(job.exclude))
+    if excluded:
+        yield f"less what {selectors(excluded, 'exclude')}"
+
+
+def selectors(number: int, verb: str) -> str:
+    return f"1 selector {verb}s" if number == 1 else f"{number} selectors {verb}"
 
 
 def print_schema(of: str) -> ExitCode:
     """Print a JSON Schema to stdout."""
     if of == "report":
-        from orchestrator.report.document import report_schema
+        from orchestrator.report.parts import report_schema
 
         schema = report_schema()
     else:

@@ -32,6 +32,11 @@ class ResolvedJob(Protocol):
     def size(self) -> int: ...
     @property
     def dropped(self) -> Mapping[str, int]: ...
+    @property
+    def asks(self) -> tuple[str, ...]:
+        """What only the org can answer of the job, in a fixed form; nothing without selectors."""
+        ...
+
     def stream(self) -> Iterator[Target]:
         """Yield the targets in order, the same at every call.
 
@@ -46,10 +51,15 @@ def digest_of(jobs: Iterable[ResolvedJob]) -> str:
 
     Comments, limits and report settings may change without making it another rotation; the
     content of a CSV file may not.
+
+    Of a plan with selectors, give the jobs as they are resolved without the org: what is selected
+    is frozen in the run, so the selectors count, and not what they would pick today.
     """
     digest = hashlib.sha256()
     for job in jobs:
         digest.update(f"job {job.name} {job.key.app} {job.key.kid}{more_of(job)}\n".encode())
+        for ask in job.asks:
+            digest.update(f"ask {ask!r}\n".encode())
         for target in job.stream():
             tags = "".join(f" {name!r}={value!r}" for name, value in target.tags.items())
             digest.update(f"{target.app}{tags}\n".encode())

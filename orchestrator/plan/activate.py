@@ -13,6 +13,7 @@ from orchestrator.plan.commands import AcknowledgeSpec, command_of
 from orchestrator.plan.fields import (
     Budget,
     Share,
+    Truth,
     enum_schema,
     percent_pattern,
     read_truth,
@@ -150,6 +151,13 @@ class ActivateSpec(PlanPart):
         enum_schema(Inactive),
         Field(description="What to do about targets that are deactivated."),
     ] = Inactive.SKIP
+    source: Annotated[
+        Truth,
+        Field(
+            description="The source too begins to sign with the key, as the last target of the "
+            "job. Not with a key for each target: there is no source."
+        ),
+    ] = False
 
 
 def rollout_of(spec: ActivateSpec, folder: Path) -> Rollout:

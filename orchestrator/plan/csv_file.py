@@ -8,14 +8,17 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from types import MappingProxyType
 from typing import BinaryIO, NamedTuple
 
 from pydantic_core import PydanticCustomError
 
-from orchestrator.errors import Problem
-from orchestrator.model import NO_TAGS, AppId
+from orchestrator.errors import PlanError, Problem
+from orchestrator.model import NO_TAGS, AppId, Reason
 from orchestrator.plan.fields import read_app_id
+from orchestrator.plan.files import FileStamp, open_regular, reason, stamp_of
 from orchestrator.plan.refusal import closest, echo
 from orchestrator.plan.yaml_syntax import BOM, WIDE_BOMS
 
@@ -32,11 +35,12 @@ class Header(NamedTuple):
 
 
 class Entry(NamedTuple):
-    """One app that a plan or a CSV file lists."""
+    """One app that a plan or a CSV file lists, or that a selector picks."""
 
     app: AppId
     cells: Sequence[str] = ()  # the whole row, of a CSV file
     header: Header | None = None
+    unfit: Reason | None = None  # why it cannot be a target, of one that a selector picks
 
     @property
     def tags(self) -> Mapping[str, str]:
@@ -219,3 +223,37 @@ def check_record(cells: Sequence[str], header: Header, lines: CsvLines) -> AppId
     message, hint = (told["message"], told["hint"]) if text else ("the id is empty", None)
     lines.note_cell(header.id_index, message, hint, ID_COLUMN)
     return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedFile:
+    """A CSV file as it was when it was checked."""
+
+    path: Path
+    stamp: FileStamp
+
+    def entries(self) -> Iterator[Entry]:
+        """Read the file again, a record at a time.
+
+        Raises:
+            PlanError: it is not as it was when it was checked.
+        """
+        try:
+            handle = open_regular(self.path)
+        except (OSError, ValueError) as error:
+            raise PlanError([self.problem(f"cannot be read any more: {reason(error)}")]) from None
+        with handle:
+            self.require_same(stamp_of(handle))
+            for entry in read_entries(handle, str(self.path)):
+                if isinstance(entry, Problem):
+                    raise PlanError([entry])
+                yield entry
+            self.require_same(stamp_of(handle))
+
+    def require_same(self, stamp: FileStamp) -> None:
+        if stamp != self.stamp:
+            raise PlanError([self.problem("has changed since it was checked")])
+
+    def problem(self, message: str) -> Problem:
+        hint = "run the plan again to use the file as it is now"
+        return Problem(file=str(self.path), line=1, column=1, path="", message=message, hint=hint)

@@ -80,8 +80,6 @@ def read_name(value: object) -> str:
 def read_app_id(value: object) -> AppId:
     if isinstance(value, str) and app_id_pattern.fullmatch(value):
         return AppId(str(value))
-    if isinstance(value, Mapping) and "label" in value:
-        raise not_yet("naming the source by its label", "write the app's id, which starts with 0oa")
     text = text_of(value, "an app id")
     raise refused(f"{echo(text)} is not an app id", app_id_hint(text))
 
@@ -94,7 +92,7 @@ def app_id_hint(text: str) -> str:
     if text.strip() != text:
         return "remove the spaces around it"
     if not text.startswith("0oa") and not any(letter.isdigit() for letter in text):
-        return "it looks like a label: selecting apps by label is not supported yet"
+        return f"it looks like a label: a plan selects by it with {{label: {echo(text)}}}"
     if len(text) != 20:
         return f"it has {len(text)} characters; app ids have 20, letters and digits"
     return "app ids have 20 letters and digits, such as 0oa8ae0dv4RGQvjyZ0h7"
@@ -227,12 +225,6 @@ def read_budget(value: object) -> int | Share:
     return read_share(value) if is_share else read_count(value)
 
 
-def read_max_changes(value: object) -> int:
-    if isinstance(value, str) and value.endswith("%"):
-        raise not_yet("a percentage for max_changes", "write a number of targets, such as 250")
-    return read_count(value)
-
-
 def read_path(value: object) -> str:
     text = text_of(value, "a path")
     if not text.strip() or "\0" in text:
@@ -296,9 +288,6 @@ TokenReference: TypeAlias = Annotated[
     str, PlainValidator(read_token_reference), pattern_schema(ENV_REFERENCE, "env:OKTA_API_TOKEN")
 ]
 Count: TypeAlias = Annotated[int, PlainValidator(read_count), WithJsonSchema(COUNT_SCHEMA)]
-MaxChanges: TypeAlias = Annotated[
-    int, PlainValidator(read_max_changes), WithJsonSchema(COUNT_SCHEMA)
-]
 Workers: TypeAlias = Annotated[
     int | Literal["auto"],
     PlainValidator(read_workers),
@@ -316,6 +305,17 @@ Budget: TypeAlias = Annotated[
     int | Share,
     PlainValidator(read_budget),
     WithJsonSchema({"anyOf": [COUNT_SCHEMA, PERCENT_SCHEMA], "examples": [5, "5%"]}),
+]
+OF_THE_ORG = "A share of what signs with a key in the org: of its apps, or identity providers."
+MaxChanges: TypeAlias = Annotated[
+    int | Share,
+    PlainValidator(read_budget),
+    WithJsonSchema(
+        {
+            "anyOf": [COUNT_SCHEMA, {**PERCENT_SCHEMA, "description": OF_THE_ORG}],
+            "examples": [250, "30%"],
+        }
+    ),
 ]
 Truth: TypeAlias = Annotated[bool, PlainValidator(read_truth), WithJsonSchema({"type": "boolean"})]
 FilePath: TypeAlias = Annotated[

@@ -38,6 +38,17 @@ def open_regular(path: Path) -> BinaryIO:
     return handle
 
 
+def is_missing(path: Path) -> bool:
+    """Say whether nothing is at a path. What this user may not look for may be there."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except (OSError, ValueError):
+        return False
+    return False
+
+
 def stamp_of(handle: BinaryIO) -> FileStamp:
     status = os.fstat(handle.fileno())
     return FileStamp(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Annotated, ClassVar, TypeAlias
 
 from pydantic import ConfigDict, Discriminator, Field, PlainValidator, Tag, model_validator
@@ -12,16 +12,16 @@ from orchestrator.model import Resource, Verify
 from orchestrator.plan.activate import ActivateSpec
 from orchestrator.plan.fields import (
     AppIdField,
-    FilePath,
     Name,
     Truth,
     enum_schema,
     is_true,
     word_of,
 )
-from orchestrator.plan.keys import SourceSpec, is_each_target
+from orchestrator.plan.keys import EACH_TARGET_SCHEMA, SourceSpec, is_each_target
 from orchestrator.plan.part import MAPPING_TAG, TEXT_TAG, PlanPart, mapping_or_text
 from orchestrator.plan.refusal import Refusal
+from orchestrator.plan.selectors import SelectorSpec
 
 HOLDERS = {"app": "an app", "idp": "an identity provider"}
 ONLY_APPS_PUBLISH = Refusal(
@@ -32,58 +32,45 @@ ONLY_APPS_LOG = Refusal(
     "is for apps: Okta logs no events of the signing keys of identity providers",
     "remove the line",
 )
+ONLY_APPS_FILTER = Refusal(
+    "is for apps: Okta filters no identity providers", "select them by label or by key"
+)
+NO_SOURCE = Refusal(
+    "is for a key that is shared: with `each_target` there is no source", "remove the line"
+)
 
 
-class FileRef(PlanPart):
-    """Every app that a CSV file lists in its column `app_id`."""
-
-    place = "in a list of targets: - {file: targets.csv}"
-    later: ClassVar[Mapping[str, str]] = {
-        "label": "selecting apps by `label`",
-        "label_prefix": "selecting apps by `label_prefix`",
-        "label_regex": "selecting apps by `label_regex`",
-        "filter": "selecting apps by `filter`",
-        "signing_with": "selecting apps by `signing_with`",
-        "expiring_within": "selecting apps by `expiring_within`",
-    }
-    instead = "list app ids, or {file: targets.csv}"
-
-    file: Annotated[
-        FilePath,
-        Field(
-            description="A CSV file with a column app_id, relative to the plan. Its other "
-            "columns travel into the report."
-        ),
-    ]
-
-    @classmethod
-    def meant_by(cls, key: str) -> str | None:
-        """Return the closest known key; any selector takes the place of `file`."""
-        return super().meant_by(key) if key not in cls.later else "file"
-
-
-Selector: TypeAlias = Annotated[
-    Annotated[AppIdField, Tag(TEXT_TAG)] | Annotated[FileRef, Tag(MAPPING_TAG)],
+Listed: TypeAlias = Annotated[
+    Annotated[AppIdField, Tag(TEXT_TAG)] | Annotated[SelectorSpec, Tag(MAPPING_TAG)],
     Discriminator(mapping_or_text),
 ]
 
-IDP_SCHEMA: JsonDict = {
+IDP_JOB: JsonDict = {
     "if": {"properties": {"resource": {"const": "idp"}}, "required": ["resource"]},
     "then": {
         "properties": {
             "source": {"properties": {"app": False}},
+            "targets": {"items": {"properties": {"filter": False}}},
+            "exclude": {"items": {"properties": {"filter": False}}},
             "verify": {"not": {"const": "metadata"}},
             "cross_check": {"const": False},
         }
     },
     "else": {"properties": {"source": {"properties": {"idp": False}}}},
 }
+EACH_TARGET_JOB: JsonDict = {
+    "if": {
+        "properties": {"source": {"properties": {"key": EACH_TARGET_SCHEMA}, "required": ["key"]}},
+        "required": ["source"],
+    },
+    "then": {"properties": {"activate": {"properties": {"source": {"const": False}}}}},
+}
 
 
 class JobSpec(PlanPart):
     """One source key and the apps, or identity providers, that are to receive it."""
 
-    model_config = ConfigDict(json_schema_extra=IDP_SCHEMA)
+    model_config = ConfigDict(json_schema_extra={"allOf": [IDP_JOB, EACH_TARGET_JOB]})
 
     place = "under a job"
     later: ClassVar[Mapping[str, str]] = {"org": "an `org` per job"}
@@ -97,18 +84,18 @@ class JobSpec(PlanPart):
     ] = Resource.APP
     source: SourceSpec
     targets: Annotated[
-        tuple[Selector, ...],
+        tuple[Listed, ...],
         Field(
             min_length=1,
             description="The apps that receive the key: the union, in order, without duplicates. "
-            "The source itself is never a target. In a job with resource: idp, the ids are those "
-            "of identity providers.",
-            examples=[["0oa8ae0dv4RGQvjyZ0h7", {"file": "targets.csv"}]],
+            "The source itself is never a target, but with activate: {source: true}. In a job with "
+            "resource: idp, all of them are identity providers.",
+            examples=[["0oa8ae0dv4RGQvjyZ0h7", {"label_prefix": "Fin"}, {"file": "targets.csv"}]],
         ),
     ]
     exclude: Annotated[
-        tuple[Selector, ...],
-        Field(description="Apps that are never targets, whoever lists them."),
+        tuple[Listed, ...],
+        Field(description="Apps that are never targets, whoever lists or selects them."),
     ] = ()
     allow_oidc: Annotated[
         Truth,
@@ -140,13 +127,32 @@ class JobSpec(PlanPart):
             return job
         is_idp = job.get("resource") == Resource.IDP
         checked = dict(job)
-        if isinstance(job.get("source"), dict):
-            checked["source"] = check_holder(job["source"], is_idp=is_idp)
-        if is_idp and job.get("verify") == Verify.METADATA:
-            checked["verify"] = ONLY_APPS_PUBLISH
-        if is_idp and is_true(job.get("cross_check")):
-            checked["cross_check"] = ONLY_APPS_LOG
-        return checked
+        source, activate = job.get("source"), job.get("activate")
+        if isinstance(source, dict):
+            checked["source"] = check_holder(source, is_idp=is_idp)
+            if isinstance(activate, dict) and is_true(activate.get("source")):
+                has_none = is_each_target(source.get("key"))
+                checked["activate"] = {**activate, "source": NO_SOURCE} if has_none else activate
+        return {**checked, **dict(refused_of_idps(job))} if is_idp else checked
+
+
+def refused_of_idps(job: Mapping[str, object]) -> Iterator[tuple[str, object]]:
+    """Yield what replaces the values that only a job of apps may have."""
+    if job.get("verify") == Verify.METADATA:
+        yield "verify", ONLY_APPS_PUBLISH
+    if is_true(job.get("cross_check")):
+        yield "cross_check", ONLY_APPS_LOG
+    for key in ("targets", "exclude"):
+        listed = job.get(key)
+        if isinstance(listed, list):
+            yield key, [without_filter(item) for item in listed]
+
+
+def without_filter(listed: object) -> object:
+    """Put a refusal in place of a filter."""
+    if isinstance(listed, dict) and "filter" in listed:
+        return {**listed, "filter": ONLY_APPS_FILTER}
+    return listed
 
 
 def check_holder(source: Mapping[object, object], *, is_idp: bool) -> dict[object, object]:

@@ -23,7 +23,13 @@ EXAMPLE = {
                 "app": "0oa8ae1t5yev2ajDs0h7",
                 "key": "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI",
             },
-            "targets": ["0oa8ae0dv4RGQvjyZ0h7", {"file": "targets.csv"}],
+            "targets": [
+                "0oa8ae0dv4RGQvjyZ0h7",
+                {"label": "Finance EU"},
+                {"expiring_within": "60d"},
+                {"file": "targets.csv"},
+            ],
+            "exclude": [{"label_prefix": "Test"}],
             "verify": "read_back",
             "activate": {
                 "gate": {

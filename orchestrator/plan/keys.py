@@ -30,6 +30,7 @@ from orchestrator.plan.fields import (
 from orchestrator.plan.org_url import HOST_LABEL
 from orchestrator.plan.part import MAPPING_TAG, TEXT_TAG, PlanPart, mapping_or_text, refuse_repeats
 from orchestrator.plan.refusal import Refusal, closest, echo, refused
+from orchestrator.plan.selectors import LabelRef
 
 KID = r"[A-Za-z0-9_-]{20,64}"
 DNS_NAME = rf"(?=.{{1,253}}$){HOST_LABEL}(?:\.{HOST_LABEL})+"
@@ -211,6 +212,12 @@ SourceKey: TypeAlias = Annotated[
 ]
 
 
+Holder: TypeAlias = Annotated[
+    Annotated[AppIdField, Tag(TEXT_TAG)] | Annotated[LabelRef, Tag(MAPPING_TAG)],
+    Discriminator(mapping_or_text),
+]
+
+
 class SourceSpec(PlanPart):
     """What holds the key, and the key."""
 
@@ -225,12 +232,16 @@ class SourceSpec(PlanPart):
     )
 
     place = "under source"
-    app: Annotated[AppIdField | None, Field(description="Id of the app whose key is cloned.")] = (
-        None
-    )
+    app: Annotated[
+        Holder | None,
+        Field(
+            description="Id of the app whose key is cloned, or its label, if no other app has it.",
+            examples=["0oa8ae1t5yev2ajDs0h7", {"label": "Finance HQ"}],
+        ),
+    ] = None
     idp: Annotated[
-        AppIdField | None,
-        Field(description="Id of the identity provider, in a job with resource: idp."),
+        Holder | None,
+        Field(description="The identity provider, in a job with resource: idp; as for an app."),
     ] = None
     key: Annotated[
         SourceKey,
@@ -242,8 +253,15 @@ class SourceSpec(PlanPart):
 
     @property
     def holder(self) -> AppId:
-        """The app or identity provider that holds the key; empty if there is none."""
-        return self.app or self.idp or AppId("")
+        """The app or identity provider that holds the key; empty if none is named by its id."""
+        named = self.app or self.idp
+        return AppId("") if named is None or isinstance(named, LabelRef) else named
+
+    @property
+    def label(self) -> str | None:
+        """The label of what holds the key, where the plan says no more of it."""
+        named = self.app or self.idp
+        return named.label if isinstance(named, LabelRef) else None
 
     @property
     def kid(self) -> Kid:

@@ -7,11 +7,13 @@ import hashlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import ValidationError
 
 from orchestrator.errors import PlanError, Problem
 from orchestrator.plan.files import open_regular, reason
+from orchestrator.plan.part import Part
 from orchestrator.plan.problems import problems_of, refuse
 from orchestrator.plan.refusal import EMPTY
 from orchestrator.plan.schema import Origin, Plan
@@ -21,6 +23,8 @@ from orchestrator.plan.yaml_syntax import decode
 
 MAX_BYTES = 64 * 1024 * 1024
 
+P = TypeVar("P", bound=Part)
+
 
 def load_plan(path: Path) -> Plan:
     """Read and check a plan file. The CSV files that it names are not opened: see targets.py.
@@ -28,7 +32,8 @@ def load_plan(path: Path) -> Plan:
     Raises:
         PlanError: with every problem and its place.
     """
-    return load_plan_text(read_bytes(path), file=str(path), folder=path.parent)
+    data = read_bytes(path, what="the plan", most=MAX_BYTES, hint=MANY_APPS)
+    return load_plan_text(data, file=str(path), folder=path.parent)
 
 
 def load_plan_text(text: bytes, *, file: str, folder: Path) -> Plan:
@@ -43,17 +48,20 @@ def load_plan_text(text: bytes, *, file: str, folder: Path) -> Plan:
             raise refuse([*tree.problems, whole_problem(tree, file)])
         digest = hashlib.sha256(text).hexdigest()
         origin = Origin(file=file, folder=folder, digest=digest, tree=tree.root)
-        return validate(origin, tree.problems)
+        return validate(Plan, origin, tree.problems)
 
 
-def validate(origin: Origin, found: list[Problem]) -> Plan:
+def validate(kind: type[P], origin: Origin, found: list[Problem]) -> P:
     """Return the plan of that origin; `found` is what was wrong with it as YAML.
 
     The validation error is not chained to ours: it holds the values that it refuses.
+
+    Raises:
+        PlanError: with every problem and its place.
     """
     taken = {(problem.line, problem.column) for problem in found}
     try:
-        plan = Plan.model_validate(origin.tree, context=origin)
+        part = kind.model_validate(origin.tree, context=origin)
     except ValidationError as error:
         # A place has one cause: where the YAML is wrong, what follows from it is not said.
         found += [
@@ -63,7 +71,7 @@ def validate(origin: Origin, found: list[Problem]) -> Plan:
         ]
     else:
         if not found:
-            return plan
+            return part
     raise refuse(found)
 
 
@@ -77,16 +85,21 @@ def whole_problem(tree: YamlTree, file: str) -> Problem:
     return Problem(file=file, line=line, column=column, path="", message=message, hint=hint)
 
 
-def read_bytes(path: Path) -> bytes:
+def read_bytes(path: Path, *, what: str, most: int, hint: str | None = None) -> bytes:
+    """Return what is in a file of at most so many bytes; `hint` says what to do about a larger one.
+
+    Raises:
+        PlanError: it cannot be read, or is larger.
+    """
     try:
         with open_regular(path) as handle:
-            data = handle.read(MAX_BYTES + 1)
+            data = handle.read(most + 1)
     except (OSError, ValueError) as error:
-        message, hint = f"the plan cannot be read: {reason(error)}", None
+        message, hint = f"{what} cannot be read: {reason(error)}", None
     else:
-        if len(data) <= MAX_BYTES:
+        if len(data) <= most:
             return data
-        message, hint = f"the plan is larger than {MAX_BYTES // 2**20} MiB", MANY_APPS
+        message = f"{what} is larger than {most // 2**20} MiB"
     problem = Problem(file=str(path), line=1, column=1, path="", message=message, hint=hint)
     raise PlanError([problem])
 

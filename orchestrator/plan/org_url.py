@@ -1,4 +1,4 @@
-"""Is this the address of an Okta org? Pure, and it never repeats the address it judges."""
+"""Is this the address of an Okta org, and are two of the same? Pure, and never repeats them."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){HOST_LABEL}(?:\.{HOST_LABEL})*")
 PLACEHOLDER = re.compile(
     r"[{}<>$]|your-?_?okta-?_?domain|\byour-?_?(?:domain|org|company)\b", re.IGNORECASE
 )
+DEFAULT_PORTS = {"https": 443, "http": 80}
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 
 
@@ -32,6 +33,19 @@ def check_org_url(url: str) -> str | None:
     if port == 0:
         return "has a port that cannot be read"
     return check_scheme(parts) or check_host(parts) or check_rest(url, parts)
+
+
+def is_same_org(one: str, other: str) -> bool:
+    """Say whether two usable addresses lead to the same host and port.
+
+    Other names of an org, such as a domain of its own, are not known here.
+    """
+    return origin_of(one) == origin_of(other)
+
+
+def origin_of(url: str) -> tuple[str, str | None, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)
 
 
 def check_scheme(parts: SplitResult) -> str | None:

@@ -1,8 +1,8 @@
-"""The base of every mapping in a plan, and how a field tells a mapping from a text."""
+"""The base of every mapping in a plan or a configuration, and what tells a mapping from a text."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import ClassVar
 
 from pydantic import BaseModel, ConfigDict, model_validator
@@ -20,19 +20,25 @@ from orchestrator.plan.refusal import (
 TEXT_TAG, LIST_TAG, MAPPING_TAG = "<text>", "<list>", "<mapping>"
 
 
-class PlanPart(BaseModel):
-    """The base of every mapping in a plan. Frozen; refuses keys that it does not know.
+class Part(BaseModel):
+    """The base of every mapping in a file. Frozen; refuses keys that it does not know.
 
-    What the plan format knows but this version cannot do stands in `later`, beside the fields:
-    remove a line there when the field arrives.
+    What the format knows but this version cannot do stands in `later`, beside the fields: remove a
+    line there when the field arrives.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
 
-    place: ClassVar[str]  # where such a mapping stands in a plan, for hints
+    place: ClassVar[str]  # where such a mapping stands in its file, for hints
+    secrets: ClassVar[str]  # what to write in such a file instead of a secret
     later: ClassVar[Mapping[str, str]] = {}  # key: what it is for, once it is supported
     instead: ClassVar[str | None] = None  # what to write until then
     names_strays: ClassVar[bool] = True  # whether a message may show the name of an unknown key
+
+    @classmethod
+    def kin(cls) -> Iterable[type[Part]]:
+        """Return the mappings of the same kind of file: a key may belong into one of them."""
+        return (cls,)
 
     @model_validator(mode="before")
     @classmethod
@@ -60,14 +66,14 @@ class PlanPart(BaseModel):
 
     @classmethod
     def key_hint(cls, key: str) -> str:
-        homes = [part.place for part in PlanPart.__subclasses__() if part.knows(key)]
+        homes = [part.place for part in cls.kin() if part.knows(key)]
         if homes:
             return f"it belongs {' or '.join(homes[:3])}"
         meant = cls.meant_by(key)
         if meant is not None:
             return f"did you mean `{meant}`?"
         if SECRET_WORDS.search(key):
-            return "the only secret in a plan is a reference: org: {auth: {token: env:NAME}}"
+            return cls.secrets
         return f"known here: {', '.join(cls.model_fields)}"
 
     @classmethod
@@ -78,6 +84,16 @@ class PlanPart(BaseModel):
     def meant_by(cls, key: str) -> str | None:
         """Return the known key that `key` stands for."""
         return closest(key, (*cls.model_fields, *cls.later))
+
+
+class PlanPart(Part):
+    """The base of every mapping in a plan."""
+
+    secrets = "the only secret in a plan is a reference: org: {auth: {token: env:NAME}}"
+
+    @classmethod
+    def kin(cls) -> Iterable[type[Part]]:
+        return PlanPart.__subclasses__()
 
 
 def mapping_or_text(value: object) -> str:

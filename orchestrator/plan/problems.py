@@ -14,8 +14,11 @@ from orchestrator.plan.tree import path_text, place_of
 if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
+KEY_STEP = "[key]"  # pydantic's last step to a key that our own reader refuses
+
 SHAPES = {
     "model_type": ("must be a mapping", "write it as key: value lines below"),
+    "dict_type": ("must be a mapping", "write it as key: value lines below"),
     "tuple_type": ("must be a list", "write it as lines that start with a dash"),
     "too_short": ("is empty", "give at least one"),
 }
@@ -30,8 +33,9 @@ MISSING = {
     "common_name": "the name that the certificate is for",
     "on": "say when it runs, such as on: target_staged",
     "run": "write the command as a list: [./upload.sh, --fast]",
-    "targets": "list app ids, or {file: targets.csv}",
-    "file": "write an app id, or {file: targets.csv}",
+    "targets": "list app ids, selectors such as {label: Finance EU}, or {file: targets.csv}",
+    "label": "write {label: Finance HQ}, or the id in place of the mapping",
+    "url": "write url: and the address of the org, such as https://acme.okta.com",
 }
 
 
@@ -45,11 +49,14 @@ def problems_of(error: ValidationError, tree: object, file: str) -> Iterator[Pro
 
 def problem_of(detail: ErrorDetails, tree: object, file: str) -> Problem | None:
     location = [step for step in detail["loc"] if not (isinstance(step, str) and step[0:1] == "<")]
+    is_about_key = detail["type"] == "extra_forbidden"
+    if detail["type"] == REFUSED and location and location[-1] == KEY_STEP:
+        location, is_about_key = location[:-1], True
     explained = explain(detail)
     if explained is None:
         return None
     message, hint = explained
-    place = place_of(tree, location, at_key=detail["type"] == "extra_forbidden")
+    place = place_of(tree, location, at_key=is_about_key)
     return Problem(
         file=file,
         line=place.line,

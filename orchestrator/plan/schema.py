@@ -5,6 +5,7 @@ Jobs are in job.py, their keys in keys.py, and how keys become active in activat
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,9 +13,11 @@ from typing import Annotated, ClassVar, Literal, Self, TypeAlias
 
 from pydantic import (
     BeforeValidator,
+    Discriminator,
     Field,
     PlainValidator,
     PrivateAttr,
+    Tag,
     ValidationInfo,
     WithJsonSchema,
     model_validator,
@@ -34,12 +37,31 @@ from orchestrator.plan.fields import (
     TokenReference,
     Version,
     Workers,
+    kind_of,
+    pattern_schema,
+    read_name,
     word,
 )
 from orchestrator.plan.job import JobSpec
-from orchestrator.plan.part import PlanPart, refuse_repeats
-from orchestrator.plan.refusal import Refusal, echo, not_yet
+from orchestrator.plan.part import (
+    MAPPING_TAG,
+    TEXT_TAG,
+    PlanPart,
+    mapping_or_text,
+    refuse_repeats,
+)
+from orchestrator.plan.refusal import Refusal, echo, refused
 from orchestrator.plan.tree import START, Location, Place, place_of
+
+# API tokens of Okta start with 00 and have 42 characters: one that was put into the place of a name
+# is not taken for a name, and so never shown.
+PROFILE = r"(?!00)[A-Za-z0-9][A-Za-z0-9._-]{0,31}"
+PROFILE_HINT = (
+    "names have 1 to 32 letters, digits, dots, dashes and underscores, a letter or digit first, "
+    "and do not start with 00"
+)
+
+profile_pattern = re.compile(PROFILE)
 
 
 class Auth(PlanPart):
@@ -73,10 +95,27 @@ class InlineOrg(PlanPart):
     auth: Auth = Auth()
 
 
-def refuse_profile(value: object) -> object:
-    if isinstance(value, str):
-        raise not_yet("an org by the name of a profile", "write org: {url: ..., auth: {...}}")
-    return value
+def read_profile_name(value: object) -> str:
+    """Return the name of a profile. Anything else may be a secret and is never shown."""
+    if not isinstance(value, str):
+        raise refused(f"must be the name of a profile, not {kind_of(value)}", PROFILE_HINT)
+    if "://" in value:
+        raise refused("is an address, not the name of a profile", "write org: {url: ...}")
+    if not profile_pattern.fullmatch(value):
+        raise refused("is not the name of a profile", PROFILE_HINT)
+    return read_name(value)
+
+
+OrgField: TypeAlias = Annotated[
+    Annotated[
+        str,
+        PlainValidator(read_profile_name),
+        pattern_schema(PROFILE, "acme"),
+        Tag(TEXT_TAG),
+    ]
+    | Annotated[InlineOrg, Tag(MAPPING_TAG)],
+    Discriminator(mapping_or_text),
+]
 
 
 class Limits(PlanPart):
@@ -98,7 +137,11 @@ class Limits(PlanPart):
         Count | None, Field(description="Settle at most this many targets in one run.")
     ] = None
     max_changes: Annotated[
-        MaxChanges | None, Field(description="Refuse to start if more apps than this would change.")
+        MaxChanges | None,
+        Field(
+            description="Refuse to start if more apps than this would change; a percentage is of "
+            "what signs in the org."
+        ),
     ] = None
     stop_after_failures: Annotated[
         Budget | None, Field(description="Stop after this many failed targets, or this share.")
@@ -106,9 +149,9 @@ class Limits(PlanPart):
 
 
 ReportFormat: TypeAlias = Annotated[
-    Literal["json", "csv"],
-    PlainValidator(word("json", "csv", later=("html", "junit", "markdown"))),
-    WithJsonSchema({"enum": ["json", "csv"]}),
+    Literal["json", "csv", "markdown"],
+    PlainValidator(word("json", "csv", "markdown", later=("html", "junit"))),
+    WithJsonSchema({"enum": ["json", "csv", "markdown"]}),
 ]
 
 
@@ -128,7 +171,7 @@ class ReportSpec(PlanPart):
     ] = "reports"
     formats: Annotated[
         tuple[ReportFormat, ...],
-        Field(min_length=1, description="The files to write: json, csv or both (the default)."),
+        Field(min_length=1, description="The files to write; json and csv by default."),
         BeforeValidator(refuse_repeats),
     ] = ("json", "csv")
     handoff: Annotated[
@@ -180,9 +223,11 @@ class Plan(PlanPart):
     version: Annotated[Version, Field(description="The version of the plan format.")]
     name: Annotated[Name, Field(description="Names the plan in locks, reports and history.")]
     org: Annotated[
-        InlineOrg | None,
-        BeforeValidator(refuse_profile),
-        Field(description="The org; absent, the environment or the command line says which."),
+        OrgField | None,
+        Field(
+            description="The org: the name of a profile, or its address. Absent, the command line "
+            "or the environment says which."
+        ),
     ] = None
     jobs: Annotated[
         tuple[JobSpec, ...],

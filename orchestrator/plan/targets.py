@@ -1,153 +1,65 @@
-"""From the lists and files of a plan to its targets: counted once, then streamed."""
+"""From the lists, selectors and files of a plan to its targets: counted once, then streamed.
+
+resolve(plan)              offline: what selectors pick is left open
+resolve(plan, picture)     with a picture of the org, which has to show questions_of_plan(plan)
+"""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Mapping
-from dataclasses import dataclass
-from enum import Enum
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
 from typing import NamedTuple
 
-from orchestrator.errors import PlanError, Problem
-from orchestrator.model import AppId, KeyKind, KeyRef, KeySpec, Resource, Target
-from orchestrator.plan.csv_file import Entry, read_entries
-from orchestrator.plan.files import FileStamp, open_regular, reason, stamp_of
-from orchestrator.plan.job import FileRef, JobSpec, Selector
+from orchestrator.errors import Problem
+from orchestrator.holders import Picture, Questions, Selector, SelectorKind, questions_of
+from orchestrator.model import AppId, KeyKind, KeyRef, Resource
+from orchestrator.plan.candidates import Told
+from orchestrator.plan.csv_file import CheckedFile, Entry, read_entries
+from orchestrator.plan.fields import Share
+from orchestrator.plan.files import open_regular, reason, stamp_of
+from orchestrator.plan.job import JobSpec, Listed
 from orchestrator.plan.problems import refuse
 from orchestrator.plan.refusal import MOST_LISTED, echo
+from orchestrator.plan.resolved import Fate, ResolvedJob, TargetCounts, judge
 from orchestrator.plan.schema import Plan
+from orchestrator.plan.selecting import Chooser, unfit
+from orchestrator.plan.selectors import SelectorSpec, selectors_in
 from orchestrator.plan.settings import job_settings
 from orchestrator.plan.tree import Location, path_text
-from orchestrator.rollout import JobSettings
 
 MADE = frozenset({KeyKind.GENERATE, KeyKind.GENERATE_EACH, KeyKind.CSR})
 
-
-class Fate(Enum):
-    """What becomes of an entry: every entry has exactly one fate, the first that applies."""
-
-    SOURCE = "source"
-    EXCLUDED = "excluded"
-    DUPLICATE = "duplicate"
-    TARGET = "target"
+Pick = Callable[[Location, Selector], Iterable[Entry]]  # of a selector, and where it stands
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TargetCounts:
-    """How many entries of a job became targets, and how many did not, and why."""
-
-    targets: int
-    duplicates: int  # of this job, or of an earlier job with the same key and aim
-    excluded: int
-    source: int  # entries that name the source itself
+def questions_of_plan(plan: Plan) -> Questions:
+    """Say what has to be known of the org to resolve the plan, and to keep to its limits."""
+    asked = [(job.resource, selector) for job in plan.jobs for selector in selectors_of(job)]
+    is_share = isinstance(plan.limits.max_changes, Share)
+    counted = dict.fromkeys(job.resource for job in plan.jobs if is_share)
+    return questions_of(asked, counts=counted, oidc=any(map(asks_oidc, plan.jobs)))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CheckedFile:
-    """A CSV file as it was when it was checked."""
-
-    path: Path
-    stamp: FileStamp
-
-    def entries(self) -> Iterator[Entry]:
-        """Read the file again, a record at a time.
-
-        Raises:
-            PlanError: it is not as it was when it was checked.
-        """
-        try:
-            handle = open_regular(self.path)
-        except (OSError, ValueError) as error:
-            raise PlanError([self.problem(f"cannot be read any more: {reason(error)}")]) from None
-        with handle:
-            self.require_same(stamp_of(handle))
-            for entry in read_entries(handle, str(self.path)):
-                if isinstance(entry, Problem):
-                    raise PlanError([entry])
-                yield entry
-            self.require_same(stamp_of(handle))
-
-    def require_same(self, stamp: FileStamp) -> None:
-        if stamp != self.stamp:
-            raise PlanError([self.problem("has changed since it was checked")])
-
-    def problem(self, message: str) -> Problem:
-        hint = "run the plan again to use the file as it is now"
-        return Problem(file=str(self.path), line=1, column=1, path="", message=message, hint=hint)
+def selectors_of(job: JobSpec) -> Iterator[Selector]:
+    """Yield all that a job leaves to the org to answer: what its source is, too."""
+    source = source_selector(job)
+    if source is not None:
+        yield source
+    yield from selectors_in(job.targets)
+    yield from selectors_in(job.exclude)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ResolvedJob:
-    """A job whose lists and files have been read, and its targets counted."""
+def asks_oidc(job: JobSpec) -> bool:
+    """Say whether it matters to a job when certificates of OIDC apps end.
 
-    name: str
-    key: KeyRef
-    counts: TargetCounts
-    entries: tuple[AppId | CheckedFile, ...]
-    excluded: frozenset[AppId]
-    taken: frozenset[AppId]  # entries that an earlier job with the same claim already has
-    wanted: KeySpec
-    settings: JobSettings
-
-    @property
-    def size(self) -> int:
-        """Return how many targets `stream` yields."""
-        return self.counts.targets
-
-    @property
-    def dropped(self) -> Mapping[str, int]:
-        """Return how many entries are no targets, by the reason why."""
-        counts = self.counts
-        return {
-            "duplicates": counts.duplicates,
-            "excluded": counts.excluded,
-            "source": counts.source,
-        }
-
-    def stream(self) -> Iterator[Target]:
-        """Yield the targets in the order of the plan, each once; may be called again.
-
-        Files are read anew: no more is held than the set of ids seen. Of an app that is listed
-        twice the first entry counts, with its tags.
-
-        Raises:
-            PlanError: a file is not as it was when it was checked.
-        """
-        for entry, fate in judge(
-            self.listed(), source=self.key.app, excluded=self.excluded, taken=self.taken
-        ):
-            if fate is Fate.TARGET:
-                yield Target(job=self.name, app=entry.app, tags=entry.tags)
-
-    def listed(self) -> Iterator[Entry]:
-        for item in self.entries:
-            if isinstance(item, CheckedFile):
-                yield from item.entries()
-            else:
-                yield Entry(item)
-
-
-def judge(
-    entries: Iterable[Entry],
-    *,
-    source: AppId,
-    excluded: Container[AppId],
-    taken: Container[AppId],
-) -> Iterator[tuple[Entry, Fate]]:
-    """Yield every entry with its fate. The one place that decides what is a target."""
-    seen: set[AppId] = set()
-    for entry in entries:
-        app = entry.app
-        if app == source:
-            yield entry, Fate.SOURCE
-        elif app in excluded:
-            yield entry, Fate.EXCLUDED
-        elif app in seen or app in taken:
-            yield entry, Fate.DUPLICATE
-        else:
-            seen.add(app)
-            yield entry, Fate.TARGET
+    Selected, they are left out; but `exclude` holds for those that are listed by their ids, too.
+    """
+    selectors = chain(
+        selectors_in(job.targets if job.allow_oidc else ()), selectors_in(job.exclude)
+    )
+    return any(selector.kind is SelectorKind.EXPIRING_WITHIN for selector in selectors)
 
 
 def check_targets(plan: Plan) -> None:
@@ -160,13 +72,15 @@ def check_targets(plan: Plan) -> None:
     resolve(plan)
 
 
-def resolve(plan: Plan) -> tuple[ResolvedJob, ...]:
+def resolve(plan: Plan, picture: Picture | None = None) -> tuple[ResolvedJob, ...]:
     """Read every CSV file of the plan, check it, and count the targets of every job.
 
+    Without a picture of the org, selectors pick nothing, and jobs that have any are open.
+
     Raises:
-        PlanError: as `check_targets`.
+        PlanError: as `check_targets`; and for selectors that pick nothing, or not what they must.
     """
-    resolver = Resolver(plan)
+    resolver = Resolver(plan, picture)
     jobs = tuple(resolver.job(index, job) for index, job in enumerate(plan.jobs))
     if resolver.problems:
         raise refuse(resolver.problems, hidden=resolver.hidden)
@@ -177,6 +91,7 @@ class Claim(NamedTuple):
     """What makes two jobs repeat each other on a target: the same key, and the same aim."""
 
     key: KeyRef
+    label: str | None  # of the source, while only the org knows which app that is
     kind: KeyKind
     activates: bool
 
@@ -184,12 +99,14 @@ class Claim(NamedTuple):
 class Resolver:
     """Reads what the jobs of one plan list, and remembers what is wrong and what is taken."""
 
-    def __init__(self, plan: Plan) -> None:
+    def __init__(self, plan: Plan, picture: Picture | None) -> None:
         self.plan = plan
+        self.chooser = None if picture is None else Chooser(picture)
         self.files: dict[Path, CheckedFile] = {}
         self.problems: list[Problem] = []
         self.hidden = 0
-        claims = Counter(map(claim_of, plan.jobs))
+        self.keys = [self.key_of(index, job) for index, job in enumerate(plan.jobs)]
+        claims = Counter(map(claim_of, plan.jobs, self.keys))
         self.claimed: Mapping[Claim | None, set[AppId]] = {
             claim: set() for claim, count in claims.items() if claim and count > 1
         }
@@ -198,26 +115,71 @@ class Resolver:
             resource: {} for resource, count in rollouts.items() if count > 1
         }
 
+    def key_of(self, index: int, job: JobSpec) -> KeyRef:
+        """Return the key of a job, with the app that holds it if that can be said."""
+        app, selector = job.source.holder, source_selector(job)
+        if selector and self.chooser:
+            location = ("jobs", index, "source", job.resource.value, "label")
+            if self.is_right(location, self.chooser.against_source(job.resource, selector)):
+                app = self.chooser.picks(job.resource, selector)[0].id
+        return KeyRef(app=app, kid=job.source.kid, resource=job.resource)
+
     def job(self, index: int, job: JobSpec) -> ResolvedJob:
-        key, claim = key_of(job), claim_of(job)
+        key, claim = self.keys[index], claim_of(job, self.keys[index])
         excluded = frozenset(
-            entry.app for entry in self.listed(("jobs", index, "exclude"), job.exclude)
+            entry.app
+            for entry in self.listed(("jobs", index, "exclude"), job.exclude, self.excluding(job))
         )
-        listed = self.listed(("jobs", index, "targets"), job.targets)
-        judged = judge(listed, source=key.app, excluded=excluded, taken=self.claimed.get(claim, ()))
+        listed = self.listed(("jobs", index, "targets"), job.targets, self.targeting(job))
+        activates_source = job.activate is not None and job.activate.source
+        judged = judge(
+            listed,
+            source=key.app,
+            excluded=excluded,
+            taken=self.claimed.get(claim, ()),
+            activates_source=activates_source,
+        )
         if job.activate is not None and job.resource in self.activated:
             judged = self.watched(index, job, judged)
         counts, taken = self.count(claim, judged)
+        asks = asks_of(job)
         return ResolvedJob(
             name=job.name,
             key=key,
             counts=counts,
-            entries=tuple(self.entries(job.targets)),
+            entries=tuple(self.entries(job)),
             excluded=excluded,
             taken=taken,
             wanted=job.source.wanted,
             settings=job_settings(job, self.plan.folder),
+            activates_source=activates_source,
+            asks=asks,
+            is_open=bool(asks) and self.chooser is None,
         )
+
+    def targeting(self, job: JobSpec) -> Pick:
+        """Return how selectors of targets pick; what speaks against it becomes a problem."""
+        chooser, resource, allow_oidc = self.chooser, job.resource, job.allow_oidc
+
+        def pick(location: Location, selector: Selector) -> Iterator[Entry]:
+            if chooser is None:
+                return
+            told = chooser.against_targets(resource, selector, allow_oidc=allow_oidc)
+            if self.is_right(location, told):
+                for holder in chooser.picks(resource, selector):
+                    yield Entry(holder.id, unfit=unfit(holder, allow_oidc=allow_oidc))
+
+        return pick
+
+    def excluding(self, job: JobSpec) -> Pick:
+        """Return how selectors of `exclude` pick: whatever they match, be it nothing."""
+        chooser = self.chooser
+
+        def pick(_: Location, selector: Selector) -> Iterator[Entry]:
+            found = chooser.picks(job.resource, selector) if chooser else ()
+            return (Entry(holder.id) for holder in found)
+
+        return pick
 
     def watched(
         self, index: int, job: JobSpec, judged: Iterable[tuple[Entry, Fate]]
@@ -227,7 +189,7 @@ class Resolver:
         for entry, fate in judged:
             if fate is Fate.TARGET and earlier.setdefault(entry.app, job.name) != job.name:
                 if len(self.problems) < MOST_LISTED:
-                    location = entry_location(index, job, entry)
+                    location = self.location_of(index, job, entry)
                     self.problems.append(self.contested(location, entry.app, earlier[entry.app]))
                 else:
                     self.hidden += 1
@@ -260,13 +222,26 @@ class Resolver:
             earlier |= mine
         return counts_of(counts), frozenset(taken)
 
-    def listed(self, location: Location, selectors: Iterable[Selector]) -> Iterator[Entry]:
-        """Yield what selectors list; problems are kept for later."""
-        for index, selector in enumerate(selectors):
-            if isinstance(selector, FileRef):
-                yield from self.file_entries((*location, index, "file"), self.path_of(selector))
-            else:
-                yield Entry(selector)
+    def location_of(self, index: int, job: JobSpec, entry: Entry) -> Location:
+        """Return where a plan lists or selects an app; for one in a CSV file, its job's targets."""
+        location = ("jobs", index, "targets")
+        if entry.header is not None:
+            return location
+        for place, item in enumerate(job.targets):
+            if item == entry.app or entry.app in self.picked(job, item):
+                return (*location, place)
+        return ("jobs", index, "activate", "source")
+
+    def listed(self, location: Location, listed: Iterable[Listed], pick: Pick) -> Iterator[Entry]:
+        """Yield what is listed, and what selectors pick; problems are kept for later."""
+        for index, item in enumerate(listed):
+            if not isinstance(item, SelectorSpec):
+                yield Entry(item)
+            elif item.file is not None:
+                path = self.plan.folder / item.file
+                yield from self.file_entries((*location, index, "file"), path)
+            elif item.selector is not None:
+                yield from pick((*location, index, item.selector.kind.value), item.selector)
 
     def file_entries(self, location: Location, path: Path) -> Iterator[Entry]:
         try:
@@ -285,6 +260,12 @@ class Resolver:
                     self.note(entry)
             if stamp_of(handle) != stamp:
                 self.problems.append(self.unreadable(location, path, "it changes while it is read"))
+
+    def is_right(self, location: Location, told: Told | None) -> bool:
+        """Note what speaks against a selector, and say whether nothing does."""
+        if told is not None:
+            self.note(self.problem_at(location, *told))
+        return told is None
 
     def note(self, problem: Problem) -> None:
         if len(self.problems) < MOST_LISTED:
@@ -307,16 +288,24 @@ class Resolver:
             hint=hint,
         )
 
-    def path_of(self, ref: FileRef) -> Path:
-        return self.plan.folder / ref.file
-
-    def entries(self, selectors: Iterable[Selector]) -> Iterator[AppId | CheckedFile]:
+    def entries(self, job: JobSpec) -> Iterator[AppId | CheckedFile]:
         """Yield what a job streams later; files that could not be read are left out."""
-        for selector in selectors:
-            if not isinstance(selector, FileRef):
-                yield selector
-            elif self.path_of(selector) in self.files:
-                yield self.files[self.path_of(selector)]
+        for item in job.targets:
+            if not isinstance(item, SelectorSpec):
+                yield item
+            elif item.file is None:
+                yield from self.picked(job, item)
+            elif self.plan.folder / item.file in self.files:
+                yield self.files[self.plan.folder / item.file]
+
+    def picked(self, job: JobSpec, listed: Listed) -> Iterator[AppId]:
+        """Yield what a selector picks and can be a target."""
+        selector = listed.selector if isinstance(listed, SelectorSpec) else None
+        if selector is None or self.chooser is None:
+            return
+        for holder in self.chooser.picks(job.resource, selector):
+            if unfit(holder, allow_oidc=job.allow_oidc) is None:
+                yield holder.id
 
 
 def read_app_ids(path: Path) -> list[AppId]:
@@ -342,22 +331,29 @@ def read_app_ids(path: Path) -> list[AppId]:
     return apps
 
 
-def key_of(job: JobSpec) -> KeyRef:
-    return KeyRef(app=job.source.holder, kid=job.source.kid, resource=job.resource)
+def source_selector(job: JobSpec) -> Selector | None:
+    """Return what picks the source, where the plan gives its label."""
+    label = job.source.label
+    return None if label is None else Selector(kind=SelectorKind.LABEL, text=label)
 
 
-def claim_of(job: JobSpec) -> Claim | None:
+def asks_of(job: JobSpec) -> tuple[str, ...]:
+    """Return what of a job only the org can answer, and what it is for, each once."""
+    source, is_target = source_selector(job), job.activate is not None and job.activate.source
+    asks = [f"{'source and target' if is_target else 'source'} {source}"] if source else []
+    target = "target, also OIDC" if job.allow_oidc else "target"
+    asks += (f"{target} {selector}" for selector in selectors_in(job.targets))
+    asks += (f"exclude {selector}" for selector in selectors_in(job.exclude))
+    return tuple(dict.fromkeys(asks))
+
+
+def claim_of(job: JobSpec, key: KeyRef) -> Claim | None:
     """Return what a job claims of its targets; nothing when it makes a key of its own."""
     kind = job.source.wanted.kind
     if kind in MADE:
         return None
-    return Claim(key_of(job), kind, job.activate is not None)
-
-
-def entry_location(index: int, job: JobSpec, entry: Entry) -> Location:
-    """Return where a plan lists an app; for one in a CSV file, the targets of its job."""
-    location = ("jobs", index, "targets")
-    return location if entry.header else (*location, job.targets.index(entry.app))
+    label = None if key.app else job.source.label
+    return Claim(key, label, kind, job.activate is not None)
 
 
 def counts_of(fates: Counter[Fate]) -> TargetCounts:
@@ -366,4 +362,6 @@ def counts_of(fates: Counter[Fate]) -> TargetCounts:
         duplicates=fates[Fate.DUPLICATE],
         excluded=fates[Fate.EXCLUDED],
         source=fates[Fate.SOURCE],
+        not_signing=fates[Fate.NOT_SIGNING],
+        oidc=fates[Fate.OIDC],
     )

@@ -105,7 +105,7 @@ class TreeBuilder:
     def document(self, event: DocumentStartEvent) -> bool:
         self.documents += 1
         if self.documents == 2:
-            hint = "a plan is one document: remove --- and what follows, or make it a file"
+            hint = "a file is one document: remove --- and what follows, or make it a file"
             self.note(mark_of(event), "a second document starts here", hint)
         return self.documents < 2
 
@@ -148,7 +148,7 @@ class TreeBuilder:
         mark = mark_of(event)
         self.spend(1, mark)
         if len(self.frames) == MAX_DEPTH:
-            self.stop(mark, f"nested deeper than {MAX_DEPTH} levels", "a plan needs about six")
+            self.stop(mark, f"nested deeper than {MAX_DEPTH} levels", "six or so are enough")
         self.refuse_at_key(mark)
         if event.tag is not None:
             self.refuse_tag(mark)

@@ -64,7 +64,7 @@ PLAIN_WORDS = (
         "no value can start with this character",
         "put the value in quotes",
     ),
-    ("nested", "nested too deep", "a plan needs about six levels"),
+    ("nested", "nested too deep", "six levels or so are enough"),
 )
 
 

@@ -31,6 +31,32 @@ def test_good_plans_are_said_to_be_good(capsys: pytest.CaptureFixture[str]) -> N
     assert all(f"{plan}: valid" in said for plan in plans)
 
 
+@pytest.mark.parametrize(
+    ("targets", "exclude", "said"),
+    [
+        ("{label: a}", "", "1 jobs, 1 targets, and what 1 selector picks\n"),
+        ('{label: a}, {filter: name eq "b"}', "", "and what 2 selectors pick\n"),
+        (
+            "{label: a}",
+            "{label: b}, {label: c}",
+            "1 selector picks, less what 2 selectors exclude\n",
+        ),
+        ("0oa00000000000000001", "{label: b}", "1 left out, less what 1 selector excludes\n"),
+    ],
+)
+def test_what_selectors_pick_is_left_open(
+    targets: str, exclude: str, said: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    plan = tmp_path / "plan.yaml"
+    plan.write_text(
+        "version: 1\nname: plan\njobs:\n"
+        f"  - {{name: one, source: {{app: {{label: HQ}}, key: active}}, exclude: [{exclude}],\n"
+        f"     targets: [0oa00000000000000001, {targets}]}}\n"
+    )
+    assert main(["validate", str(plan)]) == 0
+    assert capsys.readouterr().err.endswith(said)
+
+
 def test_one_wrong_plan_does_not_hide_another(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["validate", str(WRONG[0]), str(QUICKSTART), str(WRONG[1])]) == 4
     said = capsys.readouterr().err

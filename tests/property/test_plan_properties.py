@@ -5,6 +5,7 @@ from __future__ import annotations
 import string
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import yaml
 from hypothesis import HealthCheck, given, settings
@@ -15,6 +16,7 @@ from orchestrator.errors import PlanError, Problem
 from orchestrator.model import Verify
 from orchestrator.plan.fields import TRUTH_WORDS
 from orchestrator.plan.jsonschema import plan_schema
+from orchestrator.plan.keys import is_each_target
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
@@ -35,7 +37,27 @@ app_ids = st.one_of(
 )
 kids = st.text(letters + "-_", min_size=20, max_size=64)
 paths = st.sampled_from(["a.csv", "./b.csv", "c d.csv", "/e.csv", "1", "null", "on", "é.csv"])
-selectors = st.one_of(app_ids, st.fixed_dictionaries({"file": paths}))
+labels = st.sampled_from(["Finance HQ", "on", "2026", "é: b", "- c", "#1", "'", '"quoted"', "a\\b"])
+filters = st.sampled_from(
+    [
+        'name eq "amazon_aws"',
+        'status  EQ "ACTIVE"',
+        'user.id eq "00u1"',
+        "settings.slo.enabled eq true",
+    ]
+)
+asked = {
+    "label": labels,
+    "label_prefix": labels,
+    "label_regex": st.sampled_from(["^Fin", "(EU|US)$", r"\\d+", r"[\[]", "on"]),
+    "filter": filters,
+    "signing_with": st.text(letters + "-_", min_size=43, max_size=43),
+    "expiring_within": st.sampled_from(["60d", "1s", "999999999h"]),
+    "file": paths,
+}
+selectors = st.one_of(
+    app_ids, *(st.fixed_dictionaries({kind: texts}) for kind, texts in asked.items())
+)
 counts = st.integers(1, 10**9)
 percents = st.integers(1, 100).map(lambda number: f"{number}%")
 durations = st.builds(lambda n, unit: f"{n}{unit}", st.integers(1, 999), st.sampled_from("smhd"))
@@ -95,16 +117,25 @@ rollouts = st.fixed_dictionaries(
         "pause": waits,
         "stop_after_failures": st.one_of(counts, percents),
         "inactive": st.sampled_from(["skip", "activate"]),
+        "source": st.booleans(),
     },
 )
 hooks = st.builds(
     lambda on, command: {"on": on, **command}, st.sampled_from([*HookMoment]).map(str), commands
 )
 
+
+def activates_no_source(job: dict[str, Any]) -> bool:
+    """Say whether a job is refused: it has a key for each target, and is to activate its source."""
+    return is_each_target(job["source"]["key"]) and job.get("activate", {}).get("source", False)
+
+
 jobs = st.fixed_dictionaries(
     {
         "name": names,
-        "source": st.fixed_dictionaries({"app": app_ids, "key": keys}),
+        "source": st.fixed_dictionaries(
+            {"app": app_ids | st.fixed_dictionaries({"label": labels}), "key": keys}
+        ),
         "targets": st.lists(selectors, min_size=1, max_size=6),
     },
     optional={
@@ -115,7 +146,7 @@ jobs = st.fixed_dictionaries(
         "verify": st.sampled_from([*Verify]).map(str),
         "cross_check": st.booleans(),
     },
-)
+).filter(lambda job: not activates_no_source(job))
 plans = st.fixed_dictionaries(
     {
         "version": st.just(1),
@@ -137,7 +168,7 @@ plans = st.fixed_dictionaries(
                 "capacity": percents,
                 "deadline": durations,
                 "max_targets": counts,
-                "max_changes": counts,
+                "max_changes": st.one_of(counts, percents),
                 "stop_after_failures": st.one_of(counts, percents),
             },
         ),

@@ -51,6 +51,7 @@ class Job:
     key: KeyRef = KEY
     tags: Mapping[str, str] = field(default_factory=dict)
     dropped: Mapping[str, int] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
     wanted: KeySpec = BY_KID
     settings: JobSettings = field(default=JobSettings())
 
@@ -114,6 +115,8 @@ def changes(
         [Job(wanted=NEWEST)],
         [Job(key=NEW_KEY, wanted=NEWEST)],
         [Job(key=NEW_KEY, wanted=GENERATED)],
+        [Job(asks=("target label: c",))],
+        [Job(asks=("exclude label: c",))],
     ],
     ids=lambda jobs: repr([(job.name, job.apps) for job in jobs]),
 )
@@ -129,6 +132,15 @@ def test_the_same_rotation_has_the_same_digest() -> None:
 def test_no_two_ways_to_name_a_key_have_one_digest() -> None:
     ways = [NEWEST, GENERATED, replace(GENERATED, validity_years=4), KeySpec(kind=KeyKind.ACTIVE)]
     assert len({digest_of([Job(key=NEW_KEY, wanted=wanted)]) for wanted in ways}) == len(ways)
+
+
+def test_no_two_lists_of_selectors_have_one_digest() -> None:
+    asks = [
+        ("target label: c",),
+        ("target label: c", "target label: d"),
+        ("target label: c\nask d",),
+    ]
+    assert len({digest_of([Job(asks=each)]) for each in asks}) == len(asks)
 
 
 TAGS = st.dictionaries(st.text(max_size=4), st.text(max_size=4), max_size=2)

@@ -50,6 +50,7 @@ class Job:
     name: str = "job"
     apps: Sequence[str] = ("a", "b")
     dropped: Mapping[str, int] = field(default_factory=dict)
+    asks: tuple[str, ...] = ()
 
     @property
     def size(self) -> int:

@@ -19,9 +19,17 @@ from orchestrator.plan.fields import (
     read_truth,
     read_workers,
 )
+from orchestrator.plan.filters import read_filter_text
 from orchestrator.plan.keys import read_key
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.refusal import echo
+from orchestrator.plan.selectors import (
+    LONGEST,
+    read_label,
+    read_regex,
+    read_signing_kid,
+    read_within,
+)
 from orchestrator.plan.tree import Quoted
 
 Reader = Callable[[object], object]
@@ -59,6 +67,16 @@ Reader = Callable[[object], object]
         (read_key, "12345678901234567890", "12345678901234567890"),
         (read_key, "newest", "newest"),
         (read_token_reference, "env:OKTA_API_TOKEN", "env:OKTA_API_TOKEN"),
+        (read_label, " Finance  HQ ", " Finance  HQ "),
+        (read_label, Quoted("2026"), "2026"),
+        (read_label, "x" * LONGEST, "x" * LONGEST),
+        (read_regex, "^(Fin|HR) ", "^(Fin|HR) "),
+        (read_filter_text, ' name\tEQ "and or (x)" ', 'name eq "and or (x)"'),
+        (read_filter_text, 'settings.slo.enabled eq "true"', 'settings.slo.enabled eq "true"'),
+        (read_filter_text, "settings.slo.enabled eq TRUE", "settings.slo.enabled eq true"),
+        (read_filter_text, 'group.id eq "00g1"', 'group.id eq "00g1"'),
+        (read_signing_kid, "-" * 43, "-" * 43),
+        (read_within, "0060d", "0060d"),
     ],
 )
 def test_accepted(read: Reader, written: object, meant: object) -> None:
@@ -90,6 +108,13 @@ def test_accepted(read: Reader, written: object, meant: object) -> None:
             read_token_reference,
             ["", "env:", "env:1A", "env:A B", "env:A\n", "file:/x", "s3cr3t", None],
         ),
+        (read_label, ["", "  ", "x" * (LONGEST + 1), None, [], 7]),
+        (read_regex, ["", "(", "*", "a{5,3}", "[[x]", "[a--b]", "(" * 900 + ")" * 900, None]),
+        (read_filter_text, ["", "name", "name eq", 'name eq ""', 'NAME eq "x"', "name pr", None]),
+        (read_filter_text, ['(name eq "x")', 'not name eq "x"', 'status eq "DELETED"']),
+        (read_filter_text, ["name eq false", f'name eq "{"x" * 1000}"', 'name eq "x" or id pr']),
+        (read_signing_kid, ["", "-" * 42, "-" * 44, "=" * 43, "k" * 43 + "\n", None]),
+        (read_within, ["", "60", "0d", "60d ", "2mo", None, 60, 60.0]),
     ],
 )
 def test_refused(read: Reader, written: list[object]) -> None:

@@ -19,7 +19,8 @@ from orchestrator.model import (
 )
 from orchestrator.plan.keys import read_country, read_dns_name, read_subject_text, read_years
 from orchestrator.plan.load import load_plan_text
-from orchestrator.plan.targets import ResolvedJob, resolve
+from orchestrator.plan.resolved import ResolvedJob
+from orchestrator.plan.targets import resolve
 
 SOURCE = AppId("0oa8ae1t5yev2ajDs0h7")
 KID = Kid("w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI")

@@ -14,10 +14,10 @@ import pytest
 from orchestrator.errors import PlanError
 from orchestrator.model import Resource, Verify
 from orchestrator.plan.fields import Share
-from orchestrator.plan.job import FileRef
 from orchestrator.plan.load import MAX_BYTES, load_plan, load_plan_text
 from orchestrator.plan.refusal import MOST_LISTED
-from orchestrator.plan.schema import Limits, Plan
+from orchestrator.plan.schema import InlineOrg, Limits, Plan
+from orchestrator.plan.selectors import SelectorSpec
 from orchestrator.plan.tree import Quoted
 from orchestrator.rollout import HookMoment
 
@@ -69,13 +69,13 @@ hooks: [{{on: run_failed, run: [mail]}}]
 report: {{dir: out, formats: [csv], handoff: metadata}}
 """
     )
-    assert plan.org is not None
+    assert isinstance(plan.org, InlineOrg)
     assert (plan.org.url, plan.org.auth.token) == ("https://acme.okta.com", "env:TOKEN")
     job = plan.jobs[0]
     assert (job.source.app, job.source.key) == (SOURCE, KID)
     assert not isinstance(job.source.app, Quoted)
     assert not isinstance(job.source.key, Quoted)
-    assert job.targets == (TARGET, FileRef(file="more.csv"))
+    assert job.targets == (TARGET, SelectorSpec(file="more.csv"))
     assert plan.limits.model_dump() == {
         "workers": 8,
         "capacity": 0.5,

@@ -15,8 +15,9 @@ from orchestrator.plan.job import JobSpec
 from orchestrator.plan.keys import SourceSpec
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.refusal import MOST_LISTED
+from orchestrator.plan.resolved import ResolvedJob, TargetCounts
 from orchestrator.plan.schema import Plan
-from orchestrator.plan.targets import ResolvedJob, TargetCounts, check_targets, resolve
+from orchestrator.plan.targets import check_targets, resolve
 
 SOURCE, A, B, C = (AppId(f"0oa{letter * 17}") for letter in "sabc")
 KID = Kid("w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI")
