@@ -9,11 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from orchestrator.cli.opening import this_session
-from orchestrator.cli.wiring import OrgAccess, org_access
+from orchestrator.cli.wiring import URL_VARIABLE, OrgAccess, org_access
 from orchestrator.clock import Clock
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, InputError, UsageError
 from orchestrator.plan.load import load_plan
+from orchestrator.plan.org_url import is_same_org
+from orchestrator.plan.profiles import load_profiles, profiles_path
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
 from orchestrator.store.base import Archive, JobRecord, RunRecord
@@ -79,18 +81,31 @@ def plan_if_there(archive: Archive, record: RunRecord) -> RunPlan | None:
 
 
 def access_to(record: RunRecord, found: RunPlan | None) -> OrgAccess:
-    """Return the way to a run's org, by its plan or by the environment.
+    """Return the way to a run's org: by its plan, by the environment, or by a profile of that org.
 
     Raises:
         ConfigError: there is none, or it leads to another org.
+        PlanError: the configuration file is wrong.
     """
-    access = org_access(found.plan if found else None, os.environ)
+    plan = found.plan if found else None
+    profile = None
+    if plan is None or plan.org is None:
+        profile = profile_of(record.org)
+    access = org_access(plan, os.environ, profile=profile)
     if access.url != record.org:
         raise ConfigError(
             f"the run is of {record.org}, but the settings lead to {access.url}",
-            hint=f"export OKTA_CLIENT_ORGURL={record.org}",
+            hint=f"export {URL_VARIABLE}={record.org}",
         )
     return access
+
+
+def profile_of(org: str) -> str | None:
+    """Return a profile by which an org can be reached, unless the environment leads there."""
+    if is_same_org(os.environ.get(URL_VARIABLE, ""), org):
+        return None
+    profiles = load_profiles(profiles_path(None, os.environ))
+    return next(iter(profiles.of_org(org)), None)
 
 
 def job_named(jobs: Sequence[JobRecord], name: str) -> JobRecord:

@@ -19,12 +19,37 @@ class OutputChoice(StrEnum):
     ndjson = "ndjson"
 
 
+class PlanOutputChoice(StrEnum):
+    """What `run` and `preview` put on stdout."""
+
+    text = "text"
+    json = "json"
+    ndjson = "ndjson"
+    markdown = "markdown"
+
+
+class InventoryChoice(StrEnum):
+    """How an inventory is printed."""
+
+    text = "text"
+    json = "json"
+    csv = "csv"
+
+
+class DiffChoice(StrEnum):
+    """How the changes between two inventories are printed."""
+
+    text = "text"
+    json = "json"
+
+
 class ReportChoice(StrEnum):
     """How a report is printed."""
 
     text = "text"
     json = "json"
     csv = "csv"
+    markdown = "markdown"
     failed = "failed"
 
 
@@ -41,6 +66,20 @@ Sandbox = Annotated[
 ]
 Faults = Annotated[
     Path | None, typer.Option(metavar="FILE", help="Faults for the sandbox to make.")
+]
+PlanOutput = Annotated[
+    PlanOutputChoice,
+    typer.Option("--output", "--format", help="Data on stdout; text for people is on stderr."),
+]
+Copied = Annotated[
+    Path | None,
+    typer.Option("--from", metavar="FILE", help="Make the sandbox a copy of a saved inventory."),
+]
+Terraform = Annotated[
+    Path | None,
+    typer.Option(
+        "--terraform-state", metavar="FILE", help="Warn of targets that this state manages."
+    ),
 ]
 OutputOption = Annotated[
     OutputChoice, typer.Option("--output", help="Data on stdout; text for people is on stderr.")
@@ -77,6 +116,14 @@ LockTimeout = Annotated[
 ]
 Verbose = Annotated[
     bool, typer.Option("--verbose", "-v", help="Log every call to stderr; never a secret.")
+]
+Profile = Annotated[
+    str | None,
+    typer.Option(metavar="NAME", help="The org, by its profile: see `okta-keys orgs`."),
+]
+Config = Annotated[
+    Path | None,
+    typer.Option(metavar="FILE", help="Where profiles are. [OKTA_KEYS_CONFIG]"),
 ]
 
 

@@ -6,9 +6,10 @@ from collections.abc import Collection, Sequence
 from math import ceil
 from pathlib import Path
 
+from orchestrator.engine.cautions import MOST_SHARING
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
-from orchestrator.errors import SafetyError, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.model import AppId, RunId
 from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.settings import hook_commands
@@ -32,6 +33,9 @@ def run_settings(
     dry_run: bool = False,
     quick: bool = False,
     waits: bool = False,
+    limit: int | None = None,
+    managed: frozenset[AppId] = frozenset(),
+    most_sharing: int = MOST_SHARING,
 ) -> RunSettings:
     """Turn the plan's limits into numbers for this set of targets."""
     limits = plan.limits
@@ -45,11 +49,13 @@ def run_settings(
         quick=quick,
         workers=max(1, min(workers_of(limits), targets if rolls_out else pending)),
         deadline_seconds=limits.deadline,
-        max_targets=limits.max_targets,
+        max_targets=min(filter(None, (limits.max_targets, limit)), default=None),
         stop_after_failures=failure_budget(limits.stop_after_failures, targets),
         jobs={job.name: job.settings for job in jobs},
         hooks={} if dry_run else hook_commands(plan),
         waits=waits,
+        managed=managed,
+        most_sharing=most_sharing,
         handoff_metadata=plan.report.handoff == "metadata",
     )
 
@@ -59,20 +65,6 @@ def failure_budget(budget: float | None, targets: int) -> int | None:
     if isinstance(budget, float):
         return max(1, ceil(budget * targets - 1e-9))
     return budget
-
-
-def check_belt(plan: Plan, jobs: Sequence[ResolvedJob]) -> None:
-    """Refuse a run that could change more apps than the plan allows.
-
-    Raises:
-        SafetyError: there are more targets than `limits.max_changes`.
-    """
-    targets, most = sum(job.size for job in jobs), plan.limits.max_changes
-    if most is not None and targets > most:
-        raise SafetyError(
-            f"the plan has {targets} targets, but limits.max_changes allows {most} changes",
-            hint="look at `okta-keys preview`, then raise max_changes or split the plan",
-        )
 
 
 def chosen_targets(given: str | None, jobs: Sequence[ResolvedJob]) -> frozenset[AppId] | None:

@@ -20,8 +20,9 @@ from orchestrator.cli.archives import (
     locked_run,
     plan_of,
 )
-from orchestrator.cli.execute import Options, execute
+from orchestrator.cli.execute import execute
 from orchestrator.cli.opening import this_session
+from orchestrator.cli.options import Options
 from orchestrator.cli.requests import OpenRequest, open_requests
 from orchestrator.cli.wiring import open_api, timeouts
 from orchestrator.clock import SystemClock
@@ -59,10 +60,11 @@ def publish(options: PublishOptions) -> ExitCode:
     Raises:
         OrchestratorError: the certificate is not for the request, or the org does not take it.
     """
-    found = anyio.run(carry_out, options)
+    found, profile = anyio.run(carry_out, options)
     return execute(
         Options(
             plan=found.path,
+            profile=profile,
             state=options.state,
             lock_timeout=options.lock_timeout,
             report_dir=options.report_dir,
@@ -71,8 +73,11 @@ def publish(options: PublishOptions) -> ExitCode:
     )
 
 
-async def carry_out(options: PublishOptions) -> RunPlan:
-    """Find the request, check the certificate against it, publish it and record the key."""
+async def carry_out(options: PublishOptions) -> tuple[RunPlan, str | None]:
+    """Find the request, check the certificate against it, publish it and record the key.
+
+    Returns the plan of the run, and the profile by which its org was found.
+    """
     clock = SystemClock()
     ders = read_certificate_file(read_file(options.certificate))
     async with AsyncExitStack() as stack:
@@ -105,7 +110,7 @@ async def carry_out(options: PublishOptions) -> RunPlan:
             settings, journal=journal, api=api, clock=clock, halt=halt, observer=observer
         )
         await publish_one(context, request, der)
-        return found
+        return found, access.profile
 
 
 async def publish_one(context: RunContext, request: OpenRequest, der: bytes) -> None:

@@ -4,63 +4,51 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
-from contextlib import (
-    AbstractAsyncContextManager,
-    AsyncExitStack,
-    asynccontextmanager,
-    contextmanager,
-)
-from dataclasses import dataclass, replace
-from enum import StrEnum
-from pathlib import Path
+from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack
+from dataclasses import replace
 from random import Random
 
 import anyio
 
-from orchestrator.cli.bounds import check_belt, chosen_targets, run_settings
+from orchestrator.cli.belts import LOOKED_UP, check_changes, checksum
+from orchestrator.cli.bounds import run_settings
 from orchestrator.cli.closing import after_words, conclude
 from orchestrator.cli.due import is_due, steps_now, waits_in
-from orchestrator.cli.opening import (
-    OpenedRun,
-    continue_or_create,
-    create,
-    forget_old,
-    made_keys,
-    new_run,
-    this_session,
+from orchestrator.cli.opening import OpenedRun
+from orchestrator.cli.options import Execution, Options, Output
+from orchestrator.cli.preparing import (
+    hold_share_against_belts,
+    known_keys,
+    open_run,
+    open_store,
+    remembering,
+    told_before_calls,
+    way_to_org,
+    with_targets,
 )
 from orchestrator.cli.render import Screen
 from orchestrator.cli.requests import requests_awaited, write_requests
 from orchestrator.cli.signals import execute_until_signalled
-from orchestrator.cli.wiring import (
-    OrgAccess,
-    hook_runner,
-    open_api,
-    org_access,
-    packs_for,
-    read_faults,
-    sandbox_for,
-    timeouts,
-)
+from orchestrator.cli.terraform import managed_apps
+from orchestrator.cli.wiring import OrgAccess, hook_runner, open_api, packs_for, timeouts
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine.gates import Wait, stop_of
 from orchestrator.engine.result import (
     CUT_SHORT,
     ArchivedRecords,
     RunResult,
+    RunSettings,
     exit_code,
     result_of,
 )
-from orchestrator.engine.resume import ResolvedJob
 from orchestrator.engine.run import Run
-from orchestrator.errors import CallError, ExitCode, OrchestratorError, StateError, StateUnusable
+from orchestrator.errors import CallError, ExitCode, OrchestratorError, StateError
 from orchestrator.events import Broadcast, RunFinished
 from orchestrator.halt import Halt
-from orchestrator.model import AppId, RunId
+from orchestrator.model import RunId
 from orchestrator.okta.api import OktaApi
 from orchestrator.plan.load import load_plan
-from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
 from orchestrator.report.formats import (
     complete_reports,
@@ -68,66 +56,9 @@ from orchestrator.report.formats import (
     with_packs,
     write_reports,
 )
+from orchestrator.report.markdown import markdown_pieces
 from orchestrator.report.stream import EventStream
-from orchestrator.store.lock import RunLock, state_folder
 from orchestrator.store.sqlite import FILE_NAME, Store
-
-
-class Output(StrEnum):
-    """What goes to stdout. Text for people always goes to stderr."""
-
-    TEXT = "text"
-    JSON = "json"
-    NDJSON = "ndjson"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Options:
-    """The command line of `run` and `preview`, for the rest of the program."""
-
-    plan: Path
-    dry_run: bool = False
-    quick: bool = False
-    sandbox: bool = False
-    faults: Path | None = None
-    fresh: bool = False
-    waits: bool = False
-    targets: str | None = None
-    state: Path | None = None
-    lock_timeout: float = 0.0
-    output: Output = Output.TEXT
-    report_dir: Path | None = None
-    quiet: bool = False
-    detailed: bool = False
-
-    @property
-    def is_durable(self) -> bool:
-        """Say whether the run is worth remembering: it changes a real org."""
-        return not (self.dry_run or self.sandbox)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Execution:
-    """What one execution is made of."""
-
-    options: Options
-    plan: Plan
-    jobs: Sequence[ResolvedJob]
-    run_id: RunId  # for a run that is begun
-    only: frozenset[AppId] | None
-    clock: Clock
-    random: Random
-    screen: Screen
-    stream: EventStream | None
-    observer: Broadcast
-
-    @property
-    def report_folder(self) -> Path:
-        return self.options.report_dir or Path(self.plan.report.dir)
-
-    @property
-    def state_folder(self) -> Path:
-        return state_folder(self.options.state, os.environ)
 
 
 def execute(options: Options) -> ExitCode:
@@ -140,7 +71,7 @@ def execute(options: Options) -> ExitCode:
     plan = load_plan(options.plan)
     jobs = resolve(plan)
     if not options.dry_run:
-        check_belt(plan, jobs)
+        check_changes(plan.limits, jobs)  # before any call, as far as the plan alone tells
     run_id = new_run_id(clock, random)
     stream = None
     if options.output is Output.NDJSON:
@@ -149,9 +80,10 @@ def execute(options: Options) -> ExitCode:
     execution = Execution(
         options=options,
         plan=plan,
+        asked=jobs,
         jobs=jobs,
         run_id=run_id,
-        only=chosen_targets(options.targets, jobs),
+        managed=managed_apps(options.terraform_state) if options.terraform_state else frozenset(),
         clock=clock,
         random=random,
         screen=screen,
@@ -167,22 +99,21 @@ def execute(options: Options) -> ExitCode:
 
 
 async def carry_out(execution: Execution) -> ExitCode:
-    """Find the org and the run, execute, and tell what came of it."""
-    options = execution.options
+    """Find the org, the targets and the run, execute, and tell what came of it."""
     async with AsyncExitStack() as stack:
-        if options.sandbox:
-            served = sandbox_for(execution.jobs, read_faults(options.faults))
-            access = await stack.enter_async_context(served)
-        else:
-            access = org_access(execution.plan, os.environ)
+        access = await way_to_org(execution, stack)
         with told_before_calls():
             store = await stack.enter_async_context(open_store(execution, access.url))
-            opened = open_run(execution, store, access.url)
+            memory = remembering(execution, store, stack)
+        halt = Halt()
+        api = await stack.enter_async_context(api_for(execution, access, halt))
+        execution = await with_targets(execution, access, memory, api)
+        known = await known_keys(execution, access.url, memory, api)
+        with told_before_calls():
+            opened = open_run(execution, store, access.url, known)
         execution.screen.show_notices(opened.notices)
         if execution.stream:
             execution.stream.run_id = opened.run_id
-        halt = Halt()
-        api = await stack.enter_async_context(api_for(execution, access, halt))
         result = await execute_if_due(execution, access, store, opened, api, halt)
         return tell(execution, result)
 
@@ -221,6 +152,7 @@ async def execute_if_due(
             return left_as_it_is(execution, store, opened)
         if not any(map(is_due, steps.values())):
             return left_as_it_is(execution, store, opened, waits_in(steps))
+    await hold_share_against_belts(execution, access, store, api)
     with told_before_calls():
         opened.begin(store)
     return await execute_opened(execution, access, store, opened, api, halt)
@@ -252,54 +184,9 @@ def tell(execution: Execution, result: RunResult) -> ExitCode:
     execution.observer.notify(RunFinished(counts=counts, exit_code=code))
     if execution.options.output is Output.JSON:
         sys.stdout.writelines(json_pieces(result))
+    elif execution.options.output is Output.MARKDOWN:
+        sys.stdout.writelines(markdown_pieces(result))
     return code
-
-
-@contextmanager
-def told_before_calls() -> Iterator[None]:
-    """Say of a journal that cannot be written that nothing was called."""
-    try:
-        yield
-    except StateUnusable:
-        raise
-    except StateError as error:
-        raise StateUnusable(error.message, hint=error.hint, **error.context) from error
-
-
-@asynccontextmanager
-async def open_store(execution: Execution, org: str) -> AsyncIterator[Store]:
-    """Open the store, and hold the plan's lock where the run is to be remembered."""
-    options, clock = execution.options, execution.clock
-    if not options.is_durable:
-        with Store.memory(clock=clock) as store:
-            yield store
-        return
-    folder = execution.state_folder
-    lock = RunLock(folder, execution.plan.name, org, session=this_session(), clock=clock)
-    with Store.open(folder / FILE_NAME, clock=clock) as store:
-        await lock.take(patience_seconds=options.lock_timeout)
-        try:
-            yield store
-        finally:
-            lock.free()
-
-
-def open_run(execution: Execution, store: Store, org: str) -> OpenedRun:
-    options, jobs, session = execution.options, execution.jobs, this_session()
-    new = new_run(
-        execution.run_id,
-        execution.plan.name,
-        org,
-        jobs,
-        dry_run=options.dry_run,
-        plan_file=str(options.plan.absolute()),
-    )
-    if options.is_durable:
-        forget_old(store, now=execution.clock.wall(), environ=os.environ)
-    if options.fresh or not options.is_durable:
-        known = {} if options.sandbox else made_keys(new, jobs, execution.state_folder)
-        return create(store, new, jobs, session, known=known if options.dry_run else {})
-    return continue_or_create(store, new, jobs, session)
 
 
 async def execute_opened(
@@ -313,16 +200,7 @@ async def execute_opened(
     """Execute a run, record how it ended, write its report and show it."""
     plan, clock, options = execution.plan, execution.clock, execution.options
     started = clock.monotonic()
-    settings = run_settings(
-        plan,
-        execution.jobs,
-        run_id=opened.run_id,
-        org=access.url,
-        pending=opened.pending,
-        dry_run=options.dry_run,
-        quick=options.quick,
-        waits=options.waits,
-    )
+    settings = settings_of(execution, access, opened)
     packs = None
     if plan.report.handoff is not None and not options.dry_run:
         packs = packs_for(execution.report_folder, settings)
@@ -340,6 +218,7 @@ async def execute_opened(
             hooks=hook_runner(os.environ, plan.folder, clock),
             packs=packs,
             seen=store.archive.snapshot(plan.name, access.url) if settings.rolls_out else None,
+            book=execution.book,
         )
         with execution.screen:
             context = run.context
@@ -350,7 +229,7 @@ async def execute_opened(
                 context.unrecorded_activations,
             )
             await execute_until_signalled(run, found)
-        result = await conclude(run, store)
+        result = with_checksum(execution, access.url, await conclude(run, store))
         if packs is not None:
             result = replace(result, packs=packs.root.name)
         paths = write_reports(result, execution.report_folder, plan.report.formats)
@@ -360,6 +239,32 @@ async def execute_opened(
     if run.snapshots and not options.sandbox:
         remember(execution, access.url, run)
     return result
+
+
+def settings_of(execution: Execution, access: OrgAccess, opened: OpenedRun) -> RunSettings:
+    """Return what the plan and the command line let this execution do."""
+    options = execution.options
+    return run_settings(
+        execution.plan,
+        execution.jobs,
+        run_id=opened.run_id,
+        org=access.url,
+        pending=opened.pending,
+        dry_run=options.dry_run,
+        quick=options.quick,
+        waits=options.waits,
+        limit=options.limit,
+        managed=execution.managed,
+        most_sharing=access.most_sharing,
+    )
+
+
+def with_checksum(execution: Execution, org: str, result: RunResult) -> RunResult:
+    """Return the result of a preview with the checksum of what it showed; of a run, as it is."""
+    if not execution.options.dry_run:
+        return result
+    found = {job.name: job for job in result.jobs if job.wanted.kind in LOOKED_UP}
+    return replace(result, checksum=checksum(execution, org, found))
 
 
 def remember(execution: Execution, org: str, run: Run) -> None:

@@ -14,7 +14,7 @@ from rich.table import Table
 
 from orchestrator.cli.archives import existing_store, plan_if_there
 from orchestrator.cli.due import steps_of
-from orchestrator.cli.render import Screen, escape, key_text
+from orchestrator.cli.render import Screen, escape
 from orchestrator.cli.requests import requests_awaited
 from orchestrator.clock import SystemClock
 from orchestrator.engine.gates import (
@@ -32,6 +32,7 @@ from orchestrator.engine.result import QUIET_STOPS, result_of
 from orchestrator.errors import ExitCode, StateError
 from orchestrator.model import ActivationState, Status
 from orchestrator.report.formats import PRINTERS
+from orchestrator.report.wording import key_text
 from orchestrator.store.base import Archive, JobRecord, RunRecord, RunState, WaveCounts
 from orchestrator.store.lock import is_worked_on, state_folder
 from orchestrator.store.sqlite import Store
@@ -201,6 +202,7 @@ def print_report(run_id: str, state: Path | None, *, format_: str, verify: bool)
             took = (result.record.updated_at - result.record.created_at).total_seconds()
             screen = Screen(quiet=False)
             screen.show_notices([f"{record.plan} on {record.org}: run {record.run_id}"])
+            screen.show_cautions(result.cautions)
             screen.show_result(result, (), seconds=took)
         else:
             PRINTERS[format_](result, sys.stdout)

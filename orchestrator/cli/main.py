@@ -14,15 +14,18 @@ import typer
 from typer.exceptions import TyperException
 
 from orchestrator import __version__
-from orchestrator.cli import rotation
+from orchestrator.cli import inventory, orgs, plan_new, rotation
 from orchestrator.cli.arguments import (
+    Config,
+    Copied,
     Detailed,
     Faults,
     Fresh,
     LockTimeout,
-    OutputChoice,
-    OutputOption,
+    PlanOutput,
+    PlanOutputChoice,
     PlanPath,
+    Profile,
     Quick,
     Quiet,
     ReportChoice,
@@ -32,11 +35,12 @@ from orchestrator.cli.arguments import (
     SchemaChoice,
     StateDir,
     Targets,
+    Terraform,
     Verbose,
     Waits,
     start_logging,
 )
-from orchestrator.errors import ExitCode, OrchestratorError, PlanError, UsageError
+from orchestrator.errors import ExitCode, OrchestratorError, PlanError
 
 EPILOG = """
 \b
@@ -66,6 +70,9 @@ app = typer.Typer(
     help="Rotate Okta signing keys across many apps: paced, repeatable, proven, reversible.",
 )
 app.add_typer(rotation.commands)
+app.add_typer(inventory.commands)
+app.add_typer(plan_new.commands)
+app.add_typer(orgs.commands)
 
 
 def version_asked(value: bool) -> None:  # noqa: FBT001 - Typer's callback
@@ -90,38 +97,50 @@ def run(
     *,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Same as `preview`.")] = False,
     quick: Quick = False,
+    profile: Profile = None,
+    config: Config = None,
     sandbox: Sandbox = False,
+    copy_of: Copied = None,
     faults: Faults = None,
     new: Fresh = False,
     wait: Waits = False,
+    expect: Annotated[
+        str | None,
+        typer.Option(metavar="CHECKSUM", help="Do what the preview with it showed, or nothing."),
+    ] = None,
+    limit: Annotated[
+        int | None, typer.Option(min=1, metavar="N", help="Settle at most N targets this time.")
+    ] = None,
     targets: Targets = None,
+    terraform_state: Terraform = None,
     state: StateDir = None,
     lock_timeout: LockTimeout = 0.0,
-    output: OutputOption = OutputChoice.text,
+    output: PlanOutput = PlanOutputChoice.text,
     report_dir: ReportDir = None,
     quiet: Quiet = False,
     detailed_exitcode: Detailed = False,
     verbose: Verbose = False,
 ) -> int:
     """Do what is due of a plan, and write the report. Goes on where it stopped."""
-    from orchestrator.cli.execute import Options, Output, execute
+    from orchestrator.cli.execute import execute
+    from orchestrator.cli.options import Options, Output
 
-    if quick and not dry_run:
-        raise UsageError("--quick goes with --dry-run")
-    if wait and dry_run:
-        raise UsageError("--wait does not go with --dry-run: nothing is waited for")
-    if faults and not sandbox:
-        raise UsageError("--faults goes with --sandbox")
     start_logging(verbose=verbose)
     options = Options(
         plan=plan,
         dry_run=dry_run,
         quick=quick,
+        profile=profile,
+        config=config,
         sandbox=sandbox,
+        copy_of=copy_of,
         faults=faults,
         fresh=new,
         waits=wait,
+        expect=expect,
+        limit=limit,
         targets=targets,
+        terraform_state=terraform_state,
         state=state,
         lock_timeout=lock_timeout,
         output=Output(output.value),
@@ -129,6 +148,7 @@ def run(
         quiet=quiet,
         detailed=detailed_exitcode,
     )
+    options.check()
     return execute(options)
 
 
@@ -137,10 +157,15 @@ def preview(
     plan: PlanPath,
     *,
     quick: Quick = False,
+    profile: Profile = None,
+    config: Config = None,
     sandbox: Sandbox = False,
+    copy_of: Copied = None,
     faults: Faults = None,
+    new: Fresh = False,
+    terraform_state: Terraform = None,
     state: StateDir = None,
-    output: OutputOption = OutputChoice.text,
+    output: PlanOutput = PlanOutputChoice.text,
     report_dir: ReportDir = None,
     quiet: Quiet = False,
     detailed_exitcode: Detailed = False,
@@ -151,8 +176,13 @@ def preview(
         plan,
         dry_run=True,
         quick=quick,
+        profile=profile,
+        config=config,
         sandbox=sandbox,
+        copy_of=copy_of,
         faults=faults,
+        new=new,
+        terraform_state=terraform_state,
         state=state,
         output=output,
         report_dir=report_dir,
@@ -228,6 +258,7 @@ def sandbox(
         float, typer.Option(min=1.0, max=60.0, help="Seconds of a rate-limit window.")
     ] = 60.0,
     no_limits: Annotated[bool, typer.Option("--no-limits", help="No rate limits.")] = False,
+    copy_of: Copied = None,
     faults: Faults = None,
     verbose: Verbose = False,
 ) -> int:
@@ -244,6 +275,7 @@ def sandbox(
             window_seconds=window,
             limited=not no_limits,
             faults=faults,
+            copy_of=copy_of,
         )
     )
 

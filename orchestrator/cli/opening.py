@@ -10,10 +10,8 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from pathlib import Path
 
 from orchestrator import __version__
-from orchestrator.clock import SystemClock
 from orchestrator.engine.gates import still_due
 from orchestrator.engine.keys import CSR_CREATED
 from orchestrator.engine.resume import (
@@ -33,7 +31,7 @@ from orchestrator.store.base import (
     RunState,
     Session,
 )
-from orchestrator.store.sqlite import FILE_NAME, Store
+from orchestrator.store.sqlite import Store
 
 KEEP_VARIABLE = "OKTA_KEYS_KEEP_DAYS"
 KEEP_DAYS = 400  # a year, and a month to look back
@@ -91,24 +89,27 @@ def record_of(position: int, job: ResolvedJob, known: JobRecord | None = None) -
     )
 
 
-def made_keys(new: NewRun, jobs: Sequence[ResolvedJob], folder: Path) -> dict[str, JobRecord]:
+def made_keys(
+    store: Store, plan: str, org: str, jobs: Sequence[ResolvedJob]
+) -> dict[str, JobRecord]:
     """Return the jobs whose key the last run of the plan has made, or looked up, already.
 
     A preview shows what a run would do, and that run would go on with these keys.
     """
-    path = folder / FILE_NAME
-    if not path.exists() or all(job.key.is_known for job in jobs):
+    wanted = {job.name: job.wanted for job in jobs if not names_its_key(job)}
+    earlier = store.archive.runs(plan=plan, org=org) if wanted else []
+    if not earlier:
         return {}
-    with Store.open(path, clock=SystemClock()) as store:
-        earlier = store.archive.runs(plan=new.plan, org=new.org)
-        if not earlier:
-            return {}
-        wanted = {job.name: job.wanted for job in jobs}
-        return {
-            job.name: job
-            for job in store.archive.jobs(earlier[0].run_id)
-            if job.key.is_known and wanted.get(job.name) == job.wanted
-        }
+    return {
+        job.name: job
+        for job in store.archive.jobs(earlier[0].run_id)
+        if job.key.is_known and wanted.get(job.name) == job.wanted
+    }
+
+
+def names_its_key(job: ResolvedJob) -> bool:
+    """Say whether the plan names the kid of a job's key."""
+    return job.wanted.kind is KeyKind.KID
 
 
 def forget_old(store: Store, *, now: datetime, environ: Mapping[str, str]) -> None:
@@ -154,24 +155,28 @@ def new_run(
 
 
 def continue_or_create(
-    store: Store, new: NewRun, jobs: Sequence[ResolvedJob], session: Session
+    store: Store,
+    new: NewRun,
+    jobs: Sequence[ResolvedJob],
+    session: Session,
+    known: Mapping[str, JobRecord] | None = None,
 ) -> OpenedRun:
     """Go on with the last run of the plan, or begin one where there is none to go on with.
 
-    Call it with the plan's lock held.
+    Call it with the plan's lock held. `known` is as for `create`.
 
     Raises:
         InputError: the plan now clones other keys, while the last run is not finished.
     """
     earlier = store.archive.runs(plan=new.plan, org=new.org)
     if not earlier:
-        return create(store, new, jobs, session)
+        return create(store, new, jobs, session, known=known)
     last = earlier[0]
     notices: list[str] = []
     if last.plan_digest != new.plan_digest:
         changes = compare(store, last, jobs)
         if changes.is_another_rotation:
-            return create_instead(store, new, jobs, session, last, changes)
+            return create_instead(store, new, jobs, session, last, changes, known)
         apply_changes(store, last, new, jobs, changes)
         if changes.lines():
             notices = [f"the plan has changed since run {last.run_id} began:", *changes.lines()]
@@ -193,7 +198,8 @@ def take_up(
     if due == 0 and left == 0 and last.state is not RunState.RUNNING:
         done = f"nothing to do: {what_is_done(store.archive, last, jobs)} (run {last.run_id})"
         return OpenedRun(run_id=last.run_id, pending=0, is_over=True, notices=(*notices, done))
-    is_waiting = to_stage == 0 and last.state is not RunState.RUNNING and not notices
+    is_quiet = not notices and not has_waves_to_lay(store.archive, last, jobs)
+    is_waiting = to_stage == 0 and last.state is not RunState.RUNNING and is_quiet
     ended = "that did not end as it should" if last.state is RunState.RUNNING else "from before"
     failed = counts.settled[Status.FAILED]
     again = f", {failed} of them again" if failed else ""
@@ -205,6 +211,15 @@ def take_up(
         is_waiting=is_waiting,
         takes_up=session,
         notices=(*notices, told),
+    )
+
+
+def has_waves_to_lay(archive: Archive, run: RunRecord, jobs: Sequence[ResolvedJob]) -> bool:
+    """Say whether `activate` is new in the plan for a job: its waves are still to be made."""
+    rolls_out = {job.name for job in jobs if job.settings.rollout is not None and job.size}
+    return any(
+        job.name in rolls_out and not archive.waves(run.run_id, job.position)
+        for job in archive.jobs(run.run_id)
     )
 
 
@@ -275,6 +290,7 @@ def create_instead(
     session: Session,
     last: RunRecord,
     changes: PlanChanges,
+    known: Mapping[str, JobRecord] | None = None,
 ) -> OpenedRun:
     """Begin a run for the new keys, unless that would leave old ones half staged unnoticed."""
     if changes.unfinished:
@@ -283,7 +299,7 @@ def create_instead(
             f"{changes.unfinished} targets are not done:\n  " + "\n  ".join(changes.lines()),
             hint="finish it with the plan as it was, or begin a new run with --new",
         )
-    opened = create(store, new, jobs, session)
+    opened = create(store, new, jobs, session, known=known)
     notice = f"a new run: the plan now clones other keys than run {last.run_id} did"
     return OpenedRun(run_id=opened.run_id, pending=opened.pending, notices=(notice,))
 

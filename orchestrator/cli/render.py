@@ -14,11 +14,13 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 from rich.text import Text
 
+from orchestrator.engine.cautions import Caution
 from orchestrator.engine.gates import numbered
 from orchestrator.engine.result import Forecast, RunResult
 from orchestrator.events import (
     ActivationSettled,
     CallPaced,
+    Cautioned,
     Event,
     HookEnded,
     KeyMade,
@@ -31,19 +33,28 @@ from orchestrator.events import (
     WaveHeld,
 )
 from orchestrator.model import (
-    NEW_KID,
     Activation,
     ActivationState,
-    KeyKind,
     Outcome,
     Reason,
     Status,
     StopCause,
 )
 from orchestrator.report.document import remarks_on
+from orchestrator.report.wording import (
+    dropped_text,
+    duration,
+    expect_text,
+    key_text,
+    limit_text,
+    sharing_text,
+    word_of,
+)
 from orchestrator.store.base import JobRecord, StopRecord, TargetRecord
+from orchestrator.writing import CONTROLS
 
 MOST_ROWS = 40  # of a table; the report holds them all
+MOST_NAMED = 3  # targets in a line
 STYLES = {
     Status.PLANNED: "cyan",
     Status.CLONED: "green",
@@ -64,8 +75,6 @@ STATE_STYLES = {
     ActivationState.REVERTING: "yellow",
     ActivationState.ROLLED_BACK: "magenta",
 }
-
-CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")
 
 
 def escape(text: str) -> str:
@@ -90,6 +99,7 @@ class Screen:
             disable=quiet or not self.console.is_terminal,
         )
         self.task = self.progress.add_task("targets", total=None, note="")
+        self.is_dry_run = False
         self.wave_task = self.progress.add_task("activations", total=0, note="", visible=False)
 
     def __enter__(self) -> Self:
@@ -112,6 +122,7 @@ class Screen:
                     self.say(f"[red]failed[/] {describe(event.outcome)}")
             case RunStarted():
                 self.progress.update(self.task, total=event.targets)
+                self.is_dry_run = event.dry_run
                 if event.dry_run:
                     self.say("[bold cyan]DRY RUN[/]: nothing will be changed")
                 self.say(
@@ -159,6 +170,8 @@ class Screen:
                 )
             case Noticed():
                 self.say(f"[yellow]note[/]: {escape(event.text)}")
+            case Cautioned() if not self.is_dry_run:  # a preview tells of them at its end
+                self.say(caution_line(event))
 
     def say(self, text: str) -> None:
         if not self.quiet:
@@ -179,11 +192,16 @@ class Screen:
         self.show_targets(result)
         if result.forecast:
             self.show_forecast(result.forecast)
+        if result.record.dry_run:  # a run has told of them when it began
+            self.show_cautions(result.cautions)
         if result.stop:
             self.show_stop(result.stop)
         self.console.print(f"{count_line(result)} in {duration(seconds)}", soft_wrap=True)
         for remark in remarks_on(result):
             self.console.print(f"[dim]{escape(remark)}[/]", soft_wrap=True)
+        if result.checksum:
+            how = escape(f"({expect_text(result.checksum)})")
+            self.console.print(f"checksum: {result.checksum} [dim]{how}[/]", soft_wrap=True)
         for path in paths:
             self.console.print(f"report: {escape(str(path))}", soft_wrap=True)
 
@@ -225,22 +243,32 @@ class Screen:
 
     def show_forecast(self, forecast: Forecast) -> None:
         for kid, apps in forecast.sharing.items():
-            noun = "app shares" if apps == 1 else "apps will share"
-            is_new = kid.startswith(f"{NEW_KID} ")
-            key = f"the new key of job {kid[5:-1]}" if is_new else f"key {kid}"
-            self.console.print(f"at least {apps} {noun} {escape(key)}", soft_wrap=True)
+            self.console.print(escape(sharing_text(kid, apps)), soft_wrap=True)
         for bucket in forecast.buckets:
-            limit = "without a known limit"
-            if bucket.limit_per_window is not None:
-                limit = (
-                    f"at {bucket.share_per_window} of {bucket.limit_per_window} "
-                    f"every {bucket.window_seconds:.0f} s"
-                )
             self.console.print(
-                f"a run makes {bucket.calls} calls to {escape(bucket.bucket)} {limit}: "
-                f"{duration(bucket.seconds)}",
+                f"a run makes {bucket.calls} calls to {escape(bucket.bucket)} "
+                f"{limit_text(bucket)}: {duration(bucket.seconds)}",
                 soft_wrap=True,
             )
+
+    def show_cautions(self, cautions: Iterable[Caution]) -> None:
+        """Show what there is to think about, a line each."""
+        for caution in cautions:
+            self.console.print(caution_line(caution), soft_wrap=True)
+
+
+def caution_line(caution: Caution | Cautioned) -> str:
+    """Return one line about what there is to think about."""
+    text = f"{caution.detail}{named(caution)}"
+    return f"[yellow]caution[/]: job {escape(caution.job)}: {escape(text)}"
+
+
+def named(caution: Caution | Cautioned) -> str:
+    """Name the first of the targets that a caution is about."""
+    if not caution.apps:
+        return ""
+    more = ", ..." if caution.count > MOST_NAMED else ""
+    return f" ({', '.join(caution.apps[:MOST_NAMED])}{more})"
 
 
 def describe(outcome: Outcome) -> str:
@@ -249,33 +277,18 @@ def describe(outcome: Outcome) -> str:
 
 def job_line(job: JobRecord) -> str:
     """Return one line about a job's source."""
-    line = f"job {escape(job.name)}: {key_text(job)}"
+    line = f"job {escape(job.name)}: {escape(key_text(job))}"
     if job.certificate:
         certificate = job.certificate
         line += (
             f", {certificate.signature_hash} {certificate.key_bits} bits,"
             f" until {certificate.not_after:%Y-%m-%d}, x5t#S256 {certificate.thumbprint}"
         )
-    dropped = ", ".join(f"{number} {why}" for why, number in job.dropped.items() if number)
-    if dropped:
+    if dropped := dropped_text(job):
         line += f" [dim](left out: {dropped})[/]"
     if job.problem:
         line += f"\n  [red]{escape(job.problem)}[/]"
     return line
-
-
-def key_text(job: JobRecord) -> str:
-    """Say which key a job is about, as far as it is known."""
-    if job.wanted.kind is KeyKind.GENERATE_EACH:
-        return f"a new key for every target, for {job.wanted.validity_years} years"
-    owner = f"of {job.key.resource} {job.key.app}"
-    if job.key.is_known:
-        return f"key {job.key.kid} {owner}"
-    if job.wanted.kind is KeyKind.GENERATE:
-        return f"a new key {owner}, for {job.wanted.validity_years} years"
-    if job.wanted.kind is KeyKind.CSR:
-        return f"a key {owner} whose certificate is still to be signed"
-    return f"the {job.wanted.kind.value} key {owner}"
 
 
 def told_of(result: RunResult, *, large: bool) -> Iterator[TargetRecord]:
@@ -358,26 +371,3 @@ def count_line(result: RunResult) -> str:
     if result.problems:
         states.append(f"[bold red]{result.problems} with a problem[/]")
     return f"{line}; {', '.join(states)}" if states else line
-
-
-def word_of(state: ActivationState) -> str:
-    """Return the word for a state where it stands beside outcomes of staging."""
-    words = {
-        ActivationState.PLANNED: "to be activated",
-        ActivationState.FAILED: "failed to activate",
-        ActivationState.SKIPPED: "not activated",
-    }
-    return words.get(state, state.value.replace("_", " "))
-
-
-def duration(seconds: float) -> str:
-    """Return a time span as a person would say it."""
-    if seconds < 1:
-        return "less than a second"
-    if seconds < 90:
-        return f"{seconds:.1f} s"
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes < 90:
-        return f"{minutes} min {rest} s"
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours} h {minutes} min"

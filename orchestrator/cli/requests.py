@@ -10,8 +10,9 @@ from pathlib import Path
 from orchestrator.engine.gates import Gating, Wait
 from orchestrator.engine.keys import CSR_CREATED, certificate_for
 from orchestrator.model import KeyKind
-from orchestrator.report.formats import stem_of, write_text
+from orchestrator.report.formats import stem_of
 from orchestrator.store.base import Archive, JobRecord, RunRecord
+from orchestrator.writing import write_pieces
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,9 +58,9 @@ def write_requests(archive: Archive, record: RunRecord, folder: Path) -> list[Pa
     """
     stem = stem_of(record.plan, record.run_id)
     return [
-        write_text(
+        write_pieces(
             folder / f"{stem}-{request.job.name}.csr.pem",
-            pem_of_request(request.der),
+            (pem_of_request(request.der),),
         )
         for request in open_requests(archive, record.run_id)
     ]

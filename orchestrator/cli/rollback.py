@@ -20,8 +20,8 @@ from orchestrator.cli.archives import (
     plan_if_there,
 )
 from orchestrator.cli.bounds import targets_in, workers_of
-from orchestrator.cli.execute import Output
 from orchestrator.cli.opening import this_session
+from orchestrator.cli.options import Output
 from orchestrator.cli.render import Screen
 from orchestrator.cli.signals import signalling
 from orchestrator.cli.wiring import OrgAccess, open_api, timeouts

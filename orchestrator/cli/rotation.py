@@ -90,7 +90,7 @@ def rollback(
     verbose: Verbose = False,
 ) -> int:
     """Put back the key that each activated target signed with before. Can be run again."""
-    from orchestrator.cli.execute import Output
+    from orchestrator.cli.options import Output
     from orchestrator.cli.rollback import RollbackOptions, roll_back
 
     start_logging(verbose=verbose)

@@ -12,18 +12,19 @@ from orchestrator.clock import Clock
 from orchestrator.engine.context import HookRunner
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
-from orchestrator.errors import ConfigError, FaultScriptError
+from orchestrator.errors import ConfigError, FaultScriptError, UsageError
 from orchestrator.events import Observer
 from orchestrator.halt import Halt
 from orchestrator.hooks import HookRun, run_hook
-from orchestrator.model import Resource
+from orchestrator.model import AppId, Resource
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.auth import ApiToken
 from orchestrator.okta.http import Timeouts, Transport, open_session
 from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
-from orchestrator.plan.org_url import check_org_url
-from orchestrator.plan.schema import Plan
+from orchestrator.plan.org_url import check_org_url, is_same_org
+from orchestrator.plan.profiles import MOST_SHARING, Profiles, load_profiles, profiles_path
+from orchestrator.plan.schema import InlineOrg, Plan
 from orchestrator.report.formats import packs_name
 from orchestrator.report.handoff import PackWriter
 from orchestrator.rollout import HookCommand
@@ -41,31 +42,96 @@ REQUEST_VARIABLE = "OKTA_CLIENT_REQUESTTIMEOUT"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgAccess:
-    """Which org, and the token for it."""
+    """Which org, the token for it, and what its profiles say about it."""
 
     url: str
     token: Secret
+    profile: str | None = None  # by which the org was named
+    protected: frozenset[AppId] = frozenset()  # no run touches these
+    most_sharing: int = MOST_SHARING  # apps with one key, without a warning
 
 
-def org_access(plan: Plan | None, environ: Mapping[str, str]) -> OrgAccess:
-    """Return where the org is, from the plan itself or the Okta SDKs' variables.
+def org_access(
+    plan: Plan | None,
+    environ: Mapping[str, str],
+    *,
+    profile: str | None = None,
+    config: Path | None = None,
+) -> OrgAccess:
+    """Return where the org is: by `--profile`, else the plan, else the Okta SDKs' variables.
+
+    What any profile of the org protects is protected, however the org was named.
 
     Raises:
-        ConfigError: the URL or the token is named nowhere, or the URL cannot be used.
+        ConfigError: the URL or the token is named nowhere, or one of them cannot be used.
+        PlanError: the configuration file is wrong.
+        UsageError: the plan is for another org than `profile` names.
     """
+    profiles = load_profiles(profiles_path(config, environ))
     org = plan.org if plan else None
-    url = org.url if org else None
-    url = url or environ.get(URL_VARIABLE, "").strip()
+    inline = org if isinstance(org, InlineOrg) else InlineOrg()
+    name = org if isinstance(org, str) else None
+    if profile is not None:
+        refuse_other_org(org, profile, profiles)
+        name = profile
+    chosen = profiles.named(name) if name is not None else None
+    url = chosen.url if chosen else inline.url or url_of_environment(environ)
+    reference = token_reference(chosen.auth.token if chosen else None, inline.auth.token)
+    known = profiles.of_org(url)
+    least = min((each.most_sharing for each in known.values()), default=MOST_SHARING)
+    return OrgAccess(
+        url=url,
+        token=resolve_reference(reference, environ),
+        profile=name,
+        protected=frozenset(app for each in known.values() for app in each.protected),
+        most_sharing=chosen.most_sharing if chosen else least,
+    )
+
+
+def refuse_other_org(org: InlineOrg | str | None, profile: str, profiles: Profiles) -> None:
+    """Refuse to run a plan of one org on another. Two profiles may be of the same org.
+
+    Raises:
+        ConfigError: there is no such profile.
+        UsageError: the plan names another org.
+    """
+    url = profiles.named(profile).url
+    if isinstance(org, str):
+        planned = profiles.by_name.get(org)
+        planned_url, shown = planned.url if planned else "", f"the profile {org}"
+    elif org is not None and org.url is not None:
+        planned_url = shown = org.url
+    else:
+        return
+    if not is_same_org(planned_url, url):
+        raise UsageError(
+            f"the plan is for {shown}, and --profile {profile} is {url}",
+            hint="leave --profile out, or take the plan of that org",
+        )
+
+
+def token_reference(*given: str | None) -> str:
+    """Return the first reference that is given, else that of the Okta SDKs' variable."""
+    return next(filter(None, given), f"env:{TOKEN_VARIABLE}")
+
+
+def url_of_environment(environ: Mapping[str, str]) -> str:
+    """Return the org's address from the Okta SDKs' variable.
+
+    Raises:
+        ConfigError: there is none, or it cannot be used.
+    """
+    url = environ.get(URL_VARIABLE, "").strip()
     if not url:
         raise ConfigError(
-            "which org? The plan names no `org.url`, and the environment has none",
-            hint=f"export {URL_VARIABLE}=https://your-org.okta.com, or try it with --sandbox",
+            "which org? The plan names none, and neither does the environment",
+            hint=f"name a profile with --profile, or export {URL_VARIABLE}="
+            "https://your-org.okta.com, or try it with --sandbox",
         )
     problem = check_org_url(url)
     if problem:
         raise ConfigError(f"the org URL cannot be used: {problem}")
-    reference = (org.auth.token if org else None) or f"env:{TOKEN_VARIABLE}"
-    return OrgAccess(url=url.rstrip("/"), token=resolve_reference(reference, environ))
+    return url.removesuffix("/")
 
 
 def timeouts(environ: Mapping[str, str]) -> Timeouts:
@@ -148,16 +214,23 @@ def read_faults(path: Path | None) -> FaultScript:
 
 
 @asynccontextmanager
-async def sandbox_for(jobs: Sequence[ResolvedJob], faults: FaultScript) -> AsyncIterator[OrgAccess]:
-    """Serve a sandbox in which the plan's apps and keys exist."""
-    org = SandboxOrg()
-    seed_apps(org, jobs)
+async def sandbox_for(
+    jobs: Sequence[ResolvedJob], faults: FaultScript, *, org: SandboxOrg | None = None
+) -> AsyncIterator[OrgAccess]:
+    """Serve a sandbox in which the plan's apps and keys exist, or the given `org` as it is."""
+    if org is None:
+        org = SandboxOrg()
+        seed_apps(org, jobs)
     async with serve(org, limits=LimitSettings(), faults=faults) as served:
         yield OrgAccess(url=served.url, token=Secret(org.token))
 
 
 def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:
-    """Add the apps of a plan to a sandbox: every source with its key, every target without."""
+    """Add the apps of a plan to a sandbox: every source with its key, every target without.
+
+    A source that is not known, because each target makes its own key or the org is to be asked for
+    it, is not added.
+    """
     for job in jobs:
         source = job.key.app
         if source:

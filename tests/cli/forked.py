@@ -28,7 +28,19 @@ from tests.cli.program import ROOT, Ended, environment, states
 
 LARGEST = 1024 * 1024  # bytes of a request
 SECONDS = 60.0  # at most, for one command
-COMMANDS = ("csr", "execute", "history", "main", "offline", "people", "rollback")
+COMMANDS = (
+    "csr",
+    "drafting",
+    "drift",
+    "execute",
+    "history",
+    "inventories",
+    "main",
+    "offline",
+    "people",
+    "profiles",
+    "rollback",
+)
 
 
 async def okta_keys_forked(

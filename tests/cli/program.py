@@ -54,6 +54,7 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
         "COLUMNS": "200",
         "OKTA_KEYS_STATE": f"{states().name}/{next(numbers)}",
         "XDG_STATE_HOME": f"{states().name}/home",
+        "XDG_CONFIG_HOME": f"{states().name}/config",
     }
     return kept | ours | dict(given or {})
 

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 
 from orchestrator.cli.bounds import chosen_targets
-from orchestrator.cli.execute import Execution, Options, carry_out
+from orchestrator.cli.execute import carry_out
+from orchestrator.cli.options import Execution, Options
 from orchestrator.cli.render import Screen
 from orchestrator.engine.result import exit_code
 from orchestrator.errors import ExitCode
@@ -162,6 +163,7 @@ async def run_plan(stage: RolloutStage, folder: Path, monkeypatch: pytest.Monkey
                     plan=path, state=folder / "state", report_dir=folder / "reports", quiet=True
                 ),
                 plan=plan,
+                asked=jobs,
                 jobs=jobs,
                 run_id=RunId("20261124T160000Z-abcdef"),
                 only=chosen_targets(None, jobs),

@@ -10,14 +10,15 @@ from random import Random
 
 import pytest
 
+from orchestrator.cli.belts import check_changes
 from orchestrator.cli.bounds import (
     AUTO_WORKERS,
-    check_belt,
     chosen_targets,
     failure_budget,
     run_settings,
 )
-from orchestrator.cli.execute import Options, new_run_id
+from orchestrator.cli.execute import new_run_id
+from orchestrator.cli.options import Options
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
@@ -198,11 +199,19 @@ def test_the_belt_counts_the_targets_of_all_jobs(
 ) -> None:
     plan = plan_of(targets, f"{{max_changes: {most}}}" if most else "{}")
     if not refused:
-        check_belt(plan, jobs_of(plan))
+        check_changes(plan.limits, jobs_of(plan))
         return
     with pytest.raises(SafetyError, match=f"{sum(targets)} targets.* allows {most} ") as caught:
-        check_belt(plan, jobs_of(plan))
+        check_changes(plan.limits, jobs_of(plan))
     assert caught.value.exit_code is ExitCode.SAFETY
+
+
+def test_a_percentage_is_of_what_signs_in_the_org() -> None:
+    plan = plan_of([3], "{max_changes: 30%}")
+    check_changes(plan.limits, jobs_of(plan), 10)
+    check_changes(plan.limits, jobs_of(plan))  # nobody counted
+    with pytest.raises(SafetyError, match="3 targets.* allows 30% of 9 changes"):
+        check_changes(plan.limits, jobs_of(plan), 9)
 
 
 def moments() -> Iterator[datetime]:

@@ -19,16 +19,17 @@ from orchestrator.cli.render import (
     Screen,
     count_line,
     describe,
-    duration,
     job_line,
     proof_text,
     target_table,
 )
+from orchestrator.engine.cautions import Caution, CautionKind
 from orchestrator.engine.result import BucketForecast, Forecast, RunResult
 from orchestrator.events import (
     ActivationSettled,
     CallPaced,
     CallRetried,
+    Cautioned,
     Event,
     HookEnded,
     KeyMade,
@@ -56,6 +57,7 @@ from orchestrator.model import (
     StopCause,
     Target,
 )
+from orchestrator.report.wording import duration
 from orchestrator.store.base import JobRecord, StopRecord
 from tests.unit.results import NOON, job_record, record, run_result, target_record
 
@@ -197,6 +199,16 @@ EVENTS: dict[type, tuple[Event, str]] = {
         "hook ./upload.sh for 0oaTarget failed with exit code 1\n",
     ),
     Noticed: (Noticed(text="no System Log"), "note: no System Log\n"),
+    Cautioned: (
+        Cautioned(
+            kind="inactive",
+            job="job",
+            detail="4 targets are not active",
+            count=4,
+            apps=tuple(AppId(f"0oa{number}") for number in range(4)),
+        ),
+        "caution: job job: 4 targets are not active (0oa0, 0oa1, 0oa2, ...)\n",
+    ),
 }
 
 
@@ -468,6 +480,41 @@ def test_a_forecast_without_limits_says_so() -> None:
     text = shown_result(replace(result(dry_run=True), forecast=forecast))
     assert "at least 1 app shares key kid" in text
     assert "120 calls to /api/v1/apps without a known limit: 2 min 5 s" in text
+
+
+def test_a_preview_tells_its_cautions_and_its_checksum_at_the_end() -> None:
+    cautions = (
+        Caution(kind=CautionKind.SHA1, job="job", detail="it is signed with SHA-1", count=3),
+        Caution(
+            kind=CautionKind.TERRAFORM,
+            job=MARKUP,
+            detail="1 target is managed by Terraform",
+            count=1,
+            apps=(AppId("0oaTarget"),),
+        ),
+    )
+    given = replace(result(dry_run=True), cautions=cautions, checksum="5e" * 32)
+    lines = shown_result(given).splitlines()
+    assert lines[-4:] == [
+        "caution: job job: it is signed with SHA-1",
+        f"caution: job {MARKUP}: 1 target is managed by Terraform (0oaTarget)",
+        "DRY RUN no targets in 61.0 s",
+        f"checksum: {'5e' * 32} (okta-keys run PLAN --expect {'5e' * 8})",
+    ]
+    began = RunStarted(run_id=RunId("r1"), plan="p", org="o", dry_run=True, targets=1)
+    told, _ = EVENTS[Cautioned]
+    assert "caution" not in said(began, told), "it would be told twice"
+
+
+def test_the_result_of_a_run_does_not_repeat_what_it_was_cautioned_about() -> None:
+    caution = Caution(kind=CautionKind.SHA1, job="job", detail="it is signed with SHA-1", count=3)
+    assert "caution" not in shown_result(replace(result(), cautions=(caution,)))
+
+
+def test_what_the_org_calls_a_key_is_never_markup() -> None:
+    key = replace(KEY, kid=Kid(MARKUP))
+    job = replace(JOB, key=key)
+    assert f"job job: key {MARKUP} of app" in shown_result(replace(result(), jobs=(job,)))
 
 
 def test_on_a_terminal_a_wait_moves_into_the_progress_bar() -> None:

@@ -1,0 +1,126 @@
+"""Profiles as a user meets them: `orgs`, and plans that name their org."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.forked import okta_keys_forked
+from tests.cli.program import QUICKSTART, TOKEN
+from tests.cli.site import APPS, served, write_plan
+
+APP = "0oa8ae1t5yev2ajDs0h7"
+CONFIG = f"""\
+profiles:
+  acme: {{url: https://acme.okta.com, auth: {{token: env:ACME_TOKEN}}, protected: [{APP}]}}
+  globex: {{url: https://globex.okta.com, auth: {{token: env:GLOBEX_TOKEN}}, most_sharing: 5}}
+  initech: {{url: https://initech.okta.com}}
+"""
+
+
+@pytest.fixture
+def config(tmp_path: Path) -> Path:
+    path = tmp_path / "config.yaml"
+    path.write_text(CONFIG)
+    return path
+
+
+async def test_orgs_lists_the_profiles_and_never_a_token(config: Path) -> None:
+    env = {"ACME_TOKEN": TOKEN, "OKTA_KEYS_CONFIG": str(config)}
+    ended = await okta_keys_forked("orgs", env=env, cwd=config.parent)
+    assert (ended.code, ended.out) == (0, "")
+    lines = [line.split() for line in ended.err.splitlines()]
+    assert lines == [
+        ["profile", "url", "token", "protected"],
+        ["acme", "https://acme.okta.com", "env:ACME_TOKEN", "found", "1"],
+        ["globex", "https://globex.okta.com", "env:GLOBEX_TOKEN", "not", "set", "0"],
+        ["initech", "https://initech.okta.com", "env:OKTA_CLIENT_TOKEN", "not", "set", "0"],
+        ["from", str(config)],
+    ]
+    assert TOKEN not in ended.err
+
+
+async def test_orgs_as_json(config: Path) -> None:
+    env = {"OKTA_CLIENT_TOKEN": TOKEN}
+    ended = await okta_keys_forked("orgs", "--json", "--config", config, env=env, cwd=config.parent)
+    assert (ended.code, ended.err) == (0, "")
+    assert TOKEN not in ended.out
+    found = json.loads(ended.out)
+    assert found["file"] == str(config)
+    assert found["profiles"][0] == {
+        "name": "acme",
+        "url": "https://acme.okta.com",
+        "token": "env:ACME_TOKEN",
+        "token_found": False,
+        "protected": 1,
+        "most_sharing": 50,
+    }
+    rest = [(line["name"], line["token_found"], line["most_sharing"]) for line in found["profiles"]]
+    assert rest == [("acme", False, 50), ("globex", False, 5), ("initech", True, 50)]
+
+
+async def test_orgs_without_a_configuration_says_where_it_would_be(tmp_path: Path) -> None:
+    env = {"XDG_CONFIG_HOME": str(tmp_path)}
+    ended = await okta_keys_forked("orgs", env=env, cwd=tmp_path)
+    assert ended.code == 0
+    assert f"no profiles yet: there is no {tmp_path}/okta-keys/config.yaml" in ended.err
+    assert "hint: write there profiles: {acme: {url: https://acme.okta.com" in ended.err
+    ended = await okta_keys_forked("orgs", "--json", env=env, cwd=tmp_path)
+    assert json.loads(ended.out)["profiles"] == []
+
+
+async def test_a_wrong_configuration_is_told_problem_by_problem(config: Path) -> None:
+    config.write_text(f"profiles:\n  acme:\n    url: acme\n    auth: {{token: {TOKEN}}}\n")
+    wrong = (
+        f"{config}:3:10: profiles.acme.url: must start with https://, such as "
+        "https://acme.okta.com\n"
+        f"{config}:4:19: profiles.acme.auth.token: must be a reference, never the secret itself "
+        "(put the secret in an environment variable and write env:NAME)\n"
+        "2 problems in the configuration\n"
+    )
+    env = {"OKTA_KEYS_CONFIG": str(config)}
+    for command in (["orgs"], ["run", QUICKSTART]):
+        ended = await okta_keys_forked(*command, env=env, cwd=config.parent)
+        assert (ended.code, ended.out) == (4, "")
+        assert ended.err == wrong
+
+
+async def test_a_configuration_that_is_named_must_be_there(tmp_path: Path) -> None:
+    ended = await okta_keys_forked("orgs", "--config", tmp_path / "gone.yaml", cwd=tmp_path)
+    assert ended.code == 4
+    assert "error: --config names a file that does not exist" in ended.err
+
+
+async def test_a_plan_runs_on_the_org_that_its_profile_names(tmp_path: Path) -> None:
+    plan, config = tmp_path / "plan.yaml", tmp_path / "config.yaml"
+    write_plan(plan, APPS[:3])
+    async with served(plan=plan) as (org, found):
+        url = found["OKTA_CLIENT_ORGURL"]
+        config.write_text(f"profiles: {{acme: {{url: {url}, auth: {{token: env:ACME_TOKEN}}}}}}\n")
+        plan.write_text(plan.read_text() + "org: acme\n")
+        env = {"OKTA_KEYS_CONFIG": str(config), "ACME_TOKEN": org.token}
+        ended = await okta_keys_forked("run", plan, env=env, cwd=tmp_path)
+        assert ended.code == 0, ended.err
+        assert "3 cloned" in ended.err
+        assert sum(call.effect for call in org.log) == 3
+        reports = "".join(path.read_text() for path in (tmp_path / "reports").iterdir())
+        assert url in reports
+        assert org.token not in ended.err + reports
+
+
+async def test_a_plan_that_names_an_unknown_profile_calls_nobody(config: Path) -> None:
+    plan = config.parent / "plan.yaml"
+    write_plan(plan, APPS[:3])
+    async with served(plan=plan) as (org, env):
+        plan.write_text(plan.read_text() + "org: acmee\n")
+        asked = env | {"OKTA_KEYS_CONFIG": str(config)}
+        ended = await okta_keys_forked("run", plan, env=asked, cwd=config.parent)
+        assert ended.code == 4
+        assert ended.err.splitlines() == [
+            "error: no profile is named acmee",
+            f"  file: {config}",
+            "  hint: did you mean acme?",
+        ]
+        assert not org.log
