@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 import shutil
 import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from textwrap import indent
 
@@ -12,10 +15,12 @@ import anyio
 import pytest
 
 from orchestrator.plan.load import load_plan_text
+from orchestrator.plan.profiles import load_profiles
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
-from tests.cli.program import ROOT, environment, okta_keys, started
+from tests.cli.forked import okta_keys_forked
+from tests.cli.program import ROOT, environment, started
 
 README = (ROOT / "README.md").read_text()
 GUIDE = (ROOT / "docs" / "guide.md").read_text()
@@ -43,11 +48,16 @@ def test_the_shown_plan_is_valid(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("fragment", blocks(GUIDE, "yaml"))
 def test_the_guides_fragments_are_valid(fragment: str, tmp_path: Path) -> None:
-    """Put each into a plan: at its top, or into its job."""
+    """Put each into a plan, at its top or into its job, but for the one with profiles."""
     job = (
         "version: 1\nname: guide\njobs:\n  - name: job\n    source: {app: 0oa8ae1t5yev2ajDs0h7, "
         "key: w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI}\n    targets: [0oa8ae0dv4RGQvjyZ0h7]\n"
     )
+    if fragment.startswith("profiles:"):
+        path = tmp_path / "config.yaml"
+        path.write_text(fragment)
+        assert load_profiles(path).by_name
+        return
     is_of_the_plan = fragment.startswith("hooks:")
     plan = job + (fragment if is_of_the_plan else indent(fragment, "    "))
     load_plan_text(plan.encode(), file="guide.md", folder=tmp_path)
@@ -85,6 +95,7 @@ async def test_five_lines_for_a_real_org(tmp_path: Path) -> None:
         )
         script = script.replace("https://your-org.okta.com", served.url)
         script = script.replace("TOKEN=...", f"TOKEN={org.token}")
+        script = script.replace("60d", "3660d").replace("new plan.yaml", "new other.yaml")
         env = environment({"PYTHON": sys.executable})
         env["PATH"] = f"{tmp_path}:{env['PATH']}"
         done = await anyio.run_process(["sh", "-euc", script], env=env, cwd=tmp_path, check=False)
@@ -92,31 +103,37 @@ async def test_five_lines_for_a_real_org(tmp_path: Path) -> None:
     assert sum(call.effect for call in org.log) == 13
 
 
-async def test_the_guides_sandbox_serves_the_plan(tmp_path: Path) -> None:
-    [line] = [line for line in commands(GUIDE) if line.startswith("okta-keys sandbox")]
+@asynccontextmanager
+async def guides_sandbox(folder: Path) -> AsyncIterator[dict[str, str]]:
+    """Serve what the guide serves; yield the environment that leads there."""
+    [line] = [line for line in commands(GUIDE) if line.startswith("okta-keys sandbox --plan")]
     words = line.replace("--port 8765", "--port 0").split()[1:]
     words = [str(ROOT / word) if word.startswith("plans/") else word for word in words]
-    async with started(*words, cwd=tmp_path) as process:
+    async with started(*words, cwd=folder) as process:
         assert process.stdout is not None
         text = ""
         with anyio.fail_after(30):
             while "token: " not in text:
                 text += (await process.stdout.receive()).decode()
         said = dict(line.split(": ", 1) for line in text.splitlines())
-        env = {
+        yield {
             "OKTA_CLIENT_ORGURL": said["url"],
             "OKTA_CLIENT_TOKEN": said["token"],
-            "OKTA_KEYS_STATE": str(tmp_path / "state"),
+            "OKTA_KEYS_STATE": str(folder / "state"),
         }
-        ended = await okta_keys("run", ROOT / "plans/quickstart.yaml", env=env, cwd=tmp_path)
+        process.terminate()
+        assert await process.wait() == 0
+
+
+async def test_the_guides_sandbox_serves_the_plan(tmp_path: Path) -> None:
+    async with guides_sandbox(tmp_path) as env:
+        ended = await okta_keys_forked("run", ROOT / "plans/quickstart.yaml", env=env, cwd=tmp_path)
         assert ended.code == 0, ended.err
         for line in commands(GUIDE):
             if line.startswith(("okta-keys status", "okta-keys report")):
-                told = await okta_keys(*line.split()[1:], env=env, cwd=tmp_path)
+                told = await okta_keys_forked(*line.split()[1:], env=env, cwd=tmp_path)
                 assert told.code == 0, told.err
                 assert "quickstart" in told.err
-        process.terminate()
-        assert await process.wait() == 0
 
 
 @pytest.mark.parametrize("name", ["crontab", "faults.yaml", "walk-the-api.sh"])
@@ -126,7 +143,7 @@ def test_examples_exist_and_are_mentioned(name: str) -> None:
 
 
 async def test_the_example_faults_are_survived(tmp_path: Path) -> None:
-    ended = await okta_keys(
+    ended = await okta_keys_forked(
         "run",
         ROOT / "plans/quickstart.yaml",
         "--sandbox",
@@ -149,3 +166,23 @@ async def test_the_example_walk_meets_the_400(tmp_path: Path) -> None:
             ["sh", str(ROOT / "examples/walk-the-api.sh")], env=env, cwd=tmp_path
         )
     assert "clone again: Key already exists" in done.stdout.decode()
+
+
+async def test_the_guides_lines_about_an_org_are_commands_that_work(tmp_path: Path) -> None:
+    """Run them in the order of the guide, on an org whose certificates all last ten years."""
+    shown = [
+        line
+        for line in commands(GUIDE)
+        if re.match(r"okta-keys (inventory|diff|plan new|run rotation.yaml)", line)
+    ]
+    assert len(shown) == 8
+    shutil.copytree(ROOT / "examples", tmp_path / "examples")
+    async with guides_sandbox(tmp_path) as env:
+        for line in shown:
+            words = shlex.split(line.replace("60d", "3660d"))[1:]
+            if "diff" in words:
+                shutil.copy(tmp_path / "org.json", tmp_path / "old.json")
+            told = await okta_keys_forked(*words, env=env, cwd=tmp_path)
+            found = "--expiring-within" in words and "--detailed-exitcode" in words
+            wanted = {2} if found else {0, 3} if "--faults" in words else {0}
+            assert told.code in wanted, (line, told.err)

@@ -12,7 +12,7 @@ from random import Random
 import anyio
 
 from orchestrator.cli.belts import LOOKED_UP, check_changes, checksum
-from orchestrator.cli.bounds import run_settings
+from orchestrator.cli.bounds import chosen_targets, run_settings
 from orchestrator.cli.closing import after_words, conclude
 from orchestrator.cli.due import is_due, steps_now, waits_in
 from orchestrator.cli.opening import OpenedRun
@@ -70,8 +70,11 @@ def execute(options: Options) -> ExitCode:
     clock, random = SystemClock(), Random()  # noqa: S311 - jitter and run ids, no secrets
     plan = load_plan(options.plan)
     jobs = resolve(plan)
+    # Before any call, as far as the plan alone tells.
+    if not any(job.is_open for job in jobs):
+        chosen_targets(options.targets, jobs)
     if not options.dry_run:
-        check_changes(plan.limits, jobs)  # before any call, as far as the plan alone tells
+        check_changes(plan.limits, jobs)
     run_id = new_run_id(clock, random)
     stream = None
     if options.output is Output.NDJSON:
@@ -236,7 +239,7 @@ async def execute_opened(
         paths += write_requests(store.archive, result.record, execution.report_folder)
         await after_words(run, result, paths)
     execution.screen.show_result(result, paths, seconds=clock.monotonic() - started)
-    if run.snapshots and not options.sandbox:
+    if run.snapshots and settings.rolls_out and not options.sandbox:
         remember(execution, access.url, run)
     return result
 

@@ -121,6 +121,11 @@ class Site:
         with closing(sqlite3.connect(self.state_file)) as connection:
             return int(connection.execute("SELECT count(*) FROM events").fetchone()[0])
 
+    def remembered(self) -> list[str]:
+        """Return all that the state says of runs, past the program; certificates are no part."""
+        with closing(sqlite3.connect(self.state_file)) as connection:
+            return [line for line in connection.iterdump() if '"certificates"' not in line]
+
 
 def write_plan(path: Path, apps: Sequence[str], *, key: str = KEY, limits: str = "{}") -> None:
     listed = "".join(f"      - {app}\n" for app in apps)

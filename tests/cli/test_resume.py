@@ -317,9 +317,9 @@ async def test_what_changes_no_real_org_leaves_no_state(options: list[str], tmp_
 async def test_a_preview_does_not_touch_the_run_that_is_unfinished(tmp_path: Path) -> None:
     async with site(tmp_path, limits=LimitSettings()) as where:
         await stop_after_five(where)
-        before = where.state_file.read_bytes()
+        before = where.remembered()
         ended = await where.keys("preview", where.plan, "--report-dir", "ahead")
-        assert where.state_file.read_bytes() == before
+        assert where.remembered() == before
     summary = report_in(tmp_path / "ahead")["summary"]
     assert ended.code == 0
     assert (summary["planned"], summary["already_present"]) == (7, 5)
