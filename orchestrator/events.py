@@ -9,6 +9,7 @@ from typing import Protocol
 
 from orchestrator.model import (
     Activation,
+    AppId,
     Certificate,
     KeyRef,
     Outcome,
@@ -102,6 +103,17 @@ class Noticed:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Cautioned:
+    """There is something to think about in a job."""
+
+    kind: str
+    job: str
+    detail: str
+    count: int  # targets that it is about
+    apps: tuple[AppId, ...]  # the first of them
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CallRetried:
     """An attempt failed in a way that a further attempt may mend."""
 
@@ -145,6 +157,7 @@ Event = (
     | ActivationSettled
     | HookEnded
     | Noticed
+    | Cautioned
     | CallRetried
     | CallPaced
     | RunStopping

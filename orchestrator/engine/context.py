@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Awaitable, Mapping
 from dataclasses import replace
 from datetime import datetime
@@ -9,7 +10,7 @@ from typing import Protocol
 
 from orchestrator.clock import Clock
 from orchestrator.engine.result import RunSettings
-from orchestrator.errors import StateError
+from orchestrator.errors import AccessError, CallError, StateError
 from orchestrator.events import ActivationSettled, Observer, RunStopping
 from orchestrator.halt import Halt
 from orchestrator.hooks import HookRun
@@ -23,8 +24,11 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.wire import CallTrace
 from orchestrator.rollout import HookCommand
 from orchestrator.store.base import Journal, StopRecord
+
+log = logging.getLogger(__name__)
 
 
 class HookRunner(Protocol):
@@ -101,6 +105,15 @@ class RunContext:
     def now(self) -> datetime:
         """Return the time on the org's clock, as far as its answers have told it."""
         return self.api.pacer.org_time(self.clock.wall())
+
+    async def learn_the_time(self) -> None:
+        """Ask for the org's time, which costs no rate limit; an org may keep it to itself."""
+        try:
+            await self.api.organization(CallTrace())
+        except AccessError as error:
+            self.stop(StopCause.ACCESS, error.message, error.hint)
+        except CallError as error:
+            log.warning("the org does not tell its time: %s", error.message)
 
     async def note(self, kind: str, body: Mapping[str, object]) -> None:
         """Record an event for good; a journal that cannot be written stops the run."""

@@ -6,6 +6,7 @@ execution.
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
@@ -13,6 +14,7 @@ from anyio.to_thread import run_sync
 
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.hooking import Hooks
+from orchestrator.engine.keys import EachKey, JobKey, read_source
 from orchestrator.engine.progress import StagingView
 from orchestrator.engine.result import HOOK_RAN
 from orchestrator.engine.stage import Staged
@@ -32,6 +34,8 @@ from orchestrator.okta.certificates import fingerprints, pem_of_x5c
 from orchestrator.okta.wire import CallTrace
 from orchestrator.rollout import HookMoment
 from orchestrator.store.base import EventRecord, JobRecord
+
+log = logging.getLogger(__name__)
 
 
 class FollowUp:
@@ -84,6 +88,20 @@ class FollowUp:
     async def has_pack(self, outcome: Outcome) -> bool:
         assert self.packs is not None  # noqa: S101 - only asked where there are packs
         return await run_sync(self.packs.has, outcome.target, outcome.key.kid)
+
+    async def make_up_for(self, outcome: Outcome, key: JobKey) -> None:
+        """See to a target that was staged before the program died, or its hook was added."""
+        try:
+            found: JobKey | str = key
+            if isinstance(key, EachKey):
+                found = await read_source(self.context.api, outcome.key)
+            if isinstance(found, SourceKey):
+                await self.see_to(Staged(outcome=outcome, source=found))
+        except AccessError as error:
+            self.context.stop(StopCause.ACCESS, error.message, error.hint)
+        except CallError as error:
+            log.warning("%s: %s", outcome.target.app, error.message)
+        self.staging.release(outcome.target)
 
     async def see_to(self, staged: Staged) -> None:
         """Write the pack and run the hooks of a staged target, as far as that is still due."""

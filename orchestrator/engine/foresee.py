@@ -29,10 +29,10 @@ async def foresee(
     """Record what a run would do to a target's active key, and what it was seen with."""
     settings = context.settings.of_job(job.name)
     document = observation.app.value if observation.app else None
-    if settings.rollout is None or document is None:
+    if document is None:
         return
     snapshots.append(snapshot_of(outcome, document, context))
-    if outcome.status in WOULD_HOLD:
+    if settings.rollout is not None and outcome.status in WOULD_HOLD:
         await context.journal.note_activation(forecast_of(outcome, document, settings, context))
 
 

@@ -29,6 +29,7 @@ from orchestrator.okta.certificates import certificate_of
 from orchestrator.okta.wire import (
     CallTrace,
     JsonWebKey,
+    Refusal,
     Reply,
     SigningRequest,
     located_key,
@@ -277,6 +278,13 @@ def unclear(detail: str) -> Verdict:
     return Verdict(status=Status.FAILED, reason=Reason.NO_ANSWER, detail=detail, retryable=True)
 
 
+def why_not_made(kind: KeyKind, refusal: Refusal | None) -> str:
+    """Return why there is no key where the org refuses to make it, or to show what holds it."""
+    if kind is KeyKind.CSR or refusal is None:
+        return f"the org does not make the CSR: {refusal}"
+    return f"the key could not be made: {refused_call(refusal).detail}"
+
+
 def certificate_for(csr_id: object) -> str:
     """Return what a job waits for whose request has been made."""
     return f"the signed certificate of CSR {csr_id} (okta-keys csr publish)"
@@ -327,7 +335,7 @@ class Requests:
             found = await self.find(since) if error.lost else None
             return found or f"the CSR may not have been made; run the plan again: {error.message}"
         if reply.refusal is not None or reply.value is None:
-            return f"the org does not make the CSR: {reply.refusal}"
+            return why_not_made(KeyKind.CSR, reply.refusal)
         return reply.value
 
     async def find(self, since: datetime | None) -> SigningRequest | str | None:

@@ -7,10 +7,12 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from orchestrator.engine.cautions import CAUTIONED, MOST_SHARING, Caution, cautions_told
 from orchestrator.errors import ExitCode
 from orchestrator.model import (
     Activation,
     ActivationState,
+    AppId,
     KeyKind,
     Outcome,
     Reason,
@@ -52,6 +54,8 @@ class RunSettings:
     hooks: Mapping[HookMoment, tuple[HookCommand, ...]] = field(default_factory=dict)
     waits: bool = False  # stay until no gate is left that opens by itself or by other people
     handoff_metadata: bool = False  # the packs for the targets' owners hold their SAML metadata
+    managed: frozenset[AppId] = frozenset()  # by Terraform
+    most_sharing: int = MOST_SHARING  # apps that may share a key without a caution
 
     def of_job(self, name: str) -> JobSettings:
         """Return what the plan says about a job; one that it does not know only stages."""
@@ -176,6 +180,8 @@ class RunResult:
     forecast: Forecast | None = None
     hooks: HookTally = HookTally()
     packs: str | None = None  # the folder of the hand-off packs, from that of the report
+    cautions: tuple[Caution, ...] = ()
+    checksum: str | None = None  # of a dry run: what `run --expect` takes
 
     @property
     def outcomes(self) -> Iterator[Outcome]:
@@ -240,6 +246,7 @@ def result_of(
         failed=failed,
         forecast=forecast,
         hooks=tally_hooks(archive.events(record.run_id, kind=HOOK_RAN)),
+        cautions=cautions_told(archive.events(record.run_id, kind=CAUTIONED)),
     )
 
 

@@ -12,13 +12,14 @@ import anyio
 from anyio.lowlevel import checkpoint
 
 from orchestrator.clock import Clock
+from orchestrator.engine.cautioning import Cautioning
 from orchestrator.engine.context import HookRunner, Packs, RunContext
 from orchestrator.engine.followup import FollowUp
-from orchestrator.engine.forecast import calls_per_target, forecast
+from orchestrator.engine.forecast import forecast
 from orchestrator.engine.foresee import foresee
 from orchestrator.engine.gates import Gating, Wait, stop_of
 from orchestrator.engine.hooking import Hooks
-from orchestrator.engine.keys import AwaitedKey, EachKey, JobKey, read_source
+from orchestrator.engine.keys import AwaitedKey, EachKey, JobKey
 from orchestrator.engine.pool import run_pool
 from orchestrator.engine.progress import StagingView
 from orchestrator.engine.result import Forecast, RunSettings
@@ -33,6 +34,7 @@ from orchestrator.engine.stage import (
     stopped_outcome,
 )
 from orchestrator.engine.staging import FutureKey, SourceKey
+from orchestrator.engine.workload import announced_calls
 from orchestrator.errors import AccessError, CallError, StateError
 from orchestrator.events import Observer, RunStarted, TargetSettled
 from orchestrator.halt import Halt
@@ -49,9 +51,14 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.okta.api import OktaApi
-from orchestrator.okta.endpoints import ENDPOINTS
 from orchestrator.okta.wire import CallTrace
-from orchestrator.store.base import JobRecord, Journal, StopRecord, TargetRecord
+from orchestrator.store.base import (
+    CertificateBook,
+    JobRecord,
+    Journal,
+    StopRecord,
+    TargetRecord,
+)
 
 log = logging.getLogger(__name__)
 
@@ -95,6 +102,7 @@ class Run:
         hooks: HookRunner | None = None,
         packs: Packs | None = None,
         seen: Mapping[AppId, AppSnapshot] | None = None,
+        book: CertificateBook | None = None,
     ) -> None:
         self.context = RunContext(
             settings,
@@ -115,6 +123,7 @@ class Run:
         self.observer = observer
         self.only = only  # the targets to which this execution is restricted
         self.sources = Sources(self.context, jobs)
+        self.cautioning = Cautioning(self.context, seen or {}, book)
         self.hooks = Hooks(self.context)
         self.staging = StagingView()
         self.follow_up = FollowUp(self.context, self.hooks, self.staging, seen or {})
@@ -177,12 +186,7 @@ class Run:
         if self.settings.dry_run or self.api.pacer.has_org_time:
             return
         if self.settings.rolls_out or makes_keys:
-            try:
-                await self.api.organization(CallTrace())
-            except AccessError as error:
-                self.stop(StopCause.ACCESS, error.message, error.hint)
-            except CallError as error:
-                log.warning("the org does not tell its time: %s", error.message)
+            await self.context.learn_the_time()
 
     async def stage_all(self) -> None:
         try:
@@ -192,17 +196,10 @@ class Run:
             self.staging.end()
 
     def announce_calls(self) -> None:
-        """Tell the pacing what is to come, lest it hurry; too little said is no harm."""
-        quick = self.settings.dry_run and self.settings.quick
-        resources = {job.key.resource for job in self.jobs}
-        if len(resources) != 1 or quick:
-            return
-        endpoints = ENDPOINTS[resources.pop()]
-        each = min(calls_per_target(job, self.settings) for job in self.jobs)
-        calls = len(self.jobs) + each * self.pending
-        self.api.pacer.expect(endpoints.bucket, calls)
-        if self.settings.dry_run and endpoints.read_bucket is not endpoints.bucket:
-            self.api.pacer.expect(endpoints.read_bucket, self.pending)
+        """Tell the pacing what is to come."""
+        announced = announced_calls(self.settings, self.jobs, self.pending)
+        for bucket, calls in announced.items():
+            self.api.pacer.expect(bucket, calls)
 
     async def watch_deadline(self, seconds: float) -> None:
         await self.clock.sleep(seconds)
@@ -231,7 +228,10 @@ class Run:
         if isinstance(key, AwaitedKey):
             self.awaited[job.name] = Wait(gating=Gating.KEY, detail=key.detail)
             return None
-        return None if isinstance(key, str) else key
+        if key is None or isinstance(key, str):
+            return None
+        await self.cautioning.caution_on(job, key)
+        return key
 
     async def feed_follow_ups(self, job: JobRecord) -> AsyncGenerator[Task, None]:
         """Yield what was staged by earlier executions, and lacks what follows.
@@ -266,8 +266,7 @@ class Run:
         if self.stop_reason is not None:
             return
         if task.staged is not None:
-            await self.make_up_for(task, task.staged)
-            self.staging.release(task.target)
+            await self.follow_up.make_up_for(task.staged, task.key)
             return
         trace = CallTrace()
         if self.sources.known.get(task.job.position) is not task.key:  # gone, meanwhile
@@ -300,9 +299,11 @@ class Run:
 
     async def stage(self, task: Task, trace: CallTrace) -> Staged:
         """Do what the plan wants of one target, or say what would be done."""
+        verify = self.settings.of_job(task.job.name).verify
         if self.settings.dry_run:
+            quick = self.settings.quick
             outcome, observation = await preview(
-                self.api, task.target, task.key, trace, quick=self.settings.quick
+                self.api, task.target, task.key, trace, verify=verify, quick=quick
             )
             await foresee(self.context, task.job, outcome, observation, self.snapshots)
             return Staged(outcome=outcome)
@@ -310,24 +311,7 @@ class Run:
             maker = self.sources.makers[task.job.position]
             return await generate(maker, task.target, task.key, trace)
         assert isinstance(task.key, SourceKey)  # noqa: S101 - other keys are of dry runs
-        verify = self.settings.of_job(task.job.name).verify
         return await stage(self.api, task.target, task.key, trace, verify)
-
-    async def make_up_for(self, task: Task, outcome: Outcome) -> None:
-        """See to a target that was staged before the program died, or its hook was added."""
-        try:
-            key = task.key
-            if isinstance(key, EachKey):
-                found = await read_source(self.api, outcome.key)
-                if isinstance(found, str):
-                    return
-                key = found
-            if isinstance(key, SourceKey):
-                await self.follow_up.see_to(Staged(outcome=outcome, source=key))
-        except AccessError as error:
-            self.stop(StopCause.ACCESS, error.message, error.hint)
-        except CallError as error:
-            log.warning("%s: %s", task.target.app, error.message)
 
     async def settle(self, outcome: Outcome) -> None:
         """Record an outcome for good, and see whether the run may go on.
@@ -382,12 +366,16 @@ class Run:
         return self.rollouts.are_through and not self.awaited
 
     async def look_ahead(self, records: Iterable[TargetRecord]) -> None:
-        """Work out what a run would cost. A dry run without it is still worth having."""
+        """Work out what a run would cost, and what there is to think about; `records` is reread.
+
+        A dry run without a forecast is still worth having.
+        """
+        jobs, known = self.jobs, self.sources.known
+        await self.cautioning.learn(jobs, known.values(), records, self.snapshots)
         try:
-            self.forecast = await forecast(
-                self.api, self.settings, self.jobs, self.sources.known, records
-            )
+            self.forecast = await forecast(self.api, self.settings, jobs, known, records)
         except AccessError as error:
             self.stop(StopCause.ACCESS, error.message, error.hint)
         except CallError as error:
             log.warning("no forecast: %s", error.message)
+        await self.cautioning.caution_ahead(jobs, known, records, self.forecast)

@@ -16,11 +16,12 @@ from orchestrator.engine.keys import (
     intents_of,
     look_up,
     read_source,
+    why_not_made,
 )
 from orchestrator.engine.staging import FutureKey, SourceKey, Verdict
 from orchestrator.errors import AccessError, CallError, Halted, StateError
 from orchestrator.events import KeyMade, SourceRead
-from orchestrator.model import Certificate, KeyKind, KeyRef, StopCause
+from orchestrator.model import Certificate, KeyKind, KeyRef, Proof, StopCause
 from orchestrator.okta.wire import CallTrace
 from orchestrator.store.base import JobRecord
 
@@ -64,7 +65,7 @@ class Sources:
         if job.key.is_known:
             return await self.read(job, job.key)
         if wanted.kind in MADE_KINDS and self.context.settings.dry_run:
-            return FutureKey(ref=job.key)
+            return await self.foresee(job)
         if wanted.kind is KeyKind.GENERATE:
             return await self.generate(job)
         if wanted.kind is KeyKind.CSR:
@@ -85,11 +86,27 @@ class Sources:
         """Return a key that exists, read once for all jobs and executions."""
         if job.certificate is not None and job.key == ref:
             # A kid means one certificate, so nothing can have changed.
-            return SourceKey(ref=ref, certificate=job.certificate)
+            is_made = job.wanted.kind in MADE_KINDS  # and then the answer to that has shown it
+            proof = Proof.RESPONSE if is_made else Proof.READ
+            return SourceKey(ref=ref, certificate=job.certificate, proof=proof)
         for known in self.known.values():
             if isinstance(known, SourceKey) and known.ref == ref:
                 return known
         return await read_source(self.api, ref)
+
+    async def foresee(self, job: JobRecord) -> FutureKey | str:
+        """Look, in a dry run, whether the source of a key that is to be made is there at all.
+
+        The call is one of the bucket in which the key will be made: it shows its limit, too.
+        """
+        try:
+            source = job.key
+            reply = await self.api.list_keys(source.app, CallTrace(), resource=source.resource)
+        except CallError as error:
+            return failure(error)
+        if reply.refusal is not None:
+            return why_not_made(job.wanted.kind, reply.refusal)
+        return FutureKey(ref=job.key)
 
     async def generate(self, job: JobRecord) -> SourceKey | str:
         years = job.wanted.validity_years or 0
@@ -102,7 +119,7 @@ class Sources:
         self.context.observer.notify(
             KeyMade(job=job.name, key=made.source.ref, adopted=made.adopted)
         )
-        return made.source
+        return replace(made.source, proof=made.proof)
 
     async def note(self, job: JobRecord, found: JobKey | str) -> None:
         """Record what is known of a job's key, if that is new, and tell whoever watches."""

@@ -14,6 +14,9 @@ from orchestrator.engine.staging import (
     Unsettled,
     Verdict,
     decide,
+    foresee_metadata,
+    held_by_source,
+    is_source,
     judge_clone,
     judge_lost_clone,
     judge_metadata,
@@ -60,7 +63,10 @@ async def stage(
     """
     metadata: bytes | None = None
     try:
-        verdict = await clone_and_prove(api, target.app, source, trace)
+        if is_source(target.app, source):
+            verdict = held_by_source(source)
+        else:
+            verdict = await clone_and_prove(api, target.app, source, trace)
         if verdict.status.is_staged:
             verdict, metadata = await prove_further(api, target, source, verdict, trace, verify)
     except Halted:
@@ -160,6 +166,7 @@ async def preview(
     source: SourceKey | FutureKey | EachKey,
     trace: CallTrace,
     *,
+    verify: Verify = Verify.RESPONSE,
     quick: bool,
 ) -> tuple[Outcome, Observation]:
     """Say what a run would do, without a write, and what was seen. `quick` makes no call at all.
@@ -167,7 +174,8 @@ async def preview(
     The app is read first: its bucket is not the scarce one, and it often answers already.
     """
     if isinstance(source, EachKey):
-        source = FutureKey(ref=KeyRef(app=target.app, kid=NEW_KID, resource=source.resource))
+        ref = KeyRef(app=target.app, kid=NEW_KID, resource=source.resource)
+        source, verify = FutureKey(ref=ref, is_own=True), Verify.RESPONSE  # as a run proves it
     try:
         observation = Observation() if quick else await observe(api, target.app, source, trace)
     except Halted:  # reads change nothing
@@ -176,24 +184,23 @@ async def preview(
         return outcome_of(no_answer(error.message), target, source.ref, trace), Observation()
     decision = decide(observation, target.app, source)
     if isinstance(decision, Clone):
-        decision = planned(decision, source, target, quick=quick)
+        decision = planned(decision, source, quick=quick)
     app = observation.app.value if observation.app else None
+    if verify is Verify.METADATA:
+        decision = foresee_metadata(app, decision)
     label = app.label if app else None
     return outcome_of(decision, target, source.ref, trace, label=label), observation
 
 
-def planned(
-    decision: Clone, source: SourceKey | FutureKey, target: Target, *, quick: bool
-) -> Verdict:
+def planned(decision: Clone, source: SourceKey | FutureKey, *, quick: bool) -> Verdict:
     """Say of a target what would be done to it."""
     note = f"; note: {decision.note}" if decision.note else ""
     verb = "would be cloned"
-    if source.ref.app == target.app:
-        verb = "would get a new key of its own"
-    elif isinstance(source, SourceKey) and quick:
+    if isinstance(source, FutureKey):
+        own, shared = "would get a new key of its own", "would be cloned, once the key is made"
+        verb = own if source.is_own else shared
+    elif quick:
         verb = "would be cloned, unless it already holds the key"
-    elif isinstance(source, FutureKey):
-        verb = "would be cloned, once the key is made"
     return Verdict(status=Status.PLANNED, detail=f"{verb}{note}")
 
 
@@ -202,7 +209,7 @@ async def observe(
 ) -> Observation:
     resource = source.ref.resource
     app = await api.get_signer(target, trace, resource=resource)
-    if app.refusal is not None or isinstance(source, FutureKey):
+    if app.refusal is not None or isinstance(source, FutureKey) or is_source(target, source):
         return Observation(app=app)
     if app.value and app.value.active_kid == source.ref.kid:
         return Observation(app=app)

@@ -18,6 +18,10 @@ from orchestrator.okta.certificates import certificate_of
 from orchestrator.okta.document import SignerDocument
 from orchestrator.okta.wire import JsonWebKey, Refusal, Reply, located_key
 
+WOULD_HOLD = (Status.PLANNED, Status.ALREADY_PRESENT)
+METADATA_MODE = "SAML_2_0"  # the only sign-on mode whose app objects link to metadata
+WITHOUT_METADATA = "it publishes no SAML metadata, which the plan wants for proof"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SourceKey:
@@ -25,6 +29,7 @@ class SourceKey:
 
     ref: KeyRef
     certificate: Certificate
+    proof: Proof = Proof.READ  # what shows that its own app holds it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +37,7 @@ class FutureKey:
     """A key that a run would make: a preview can say of it no more than where it would go."""
 
     ref: KeyRef
+    is_own: bool = False  # of the one target that it is made for
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +83,8 @@ def decide(
     observation: Observation, target: AppId, source: SourceKey | FutureKey
 ) -> Clone | Verdict:
     """Say whether the target needs the clone, from whatever is known of it."""
+    if is_source(target, source):
+        return held_by_source(source)
     if observation.app is not None and observation.app.refusal is not None:
         return refused(observation.app.refusal, target, source)
     app = observation.app.value if observation.app else None
@@ -91,6 +99,27 @@ def decide(
     if observation.key is not None and not absent and isinstance(source, SourceKey):
         return judge_read(observation.key, PRESENT_BEFORE, source)
     return Clone(note=note_on(app))
+
+
+def is_source(target: AppId, source: SourceKey | FutureKey) -> bool:
+    """Say whether a target is what the key comes from: it is to be activated, and never cloned."""
+    is_own = isinstance(source, FutureKey) and source.is_own
+    return target == source.ref.app and not is_own
+
+
+def held_by_source(source: SourceKey | FutureKey) -> Verdict:
+    """Return the verdict on a target that is the source itself; it needs no call."""
+    if isinstance(source, FutureKey):
+        return Verdict(
+            status=Status.ALREADY_PRESENT,
+            detail="it is the source, and would hold the key, once it is made",
+        )
+    return Verdict(
+        status=Status.ALREADY_PRESENT,
+        proof=source.proof,
+        detail="it is the source, and holds the key",
+        thumbprint=source.certificate.thumbprint,
+    )
 
 
 def is_absent(refusal: Refusal | None) -> bool:
@@ -261,11 +290,25 @@ def judge_metadata(
     reply: Reply[bytes], verdict: Verdict, source: SourceKey, published: list[str]
 ) -> Verdict:
     """Hold the SAML metadata that the target publishes for the key against its certificate."""
+    if reply.refusal is not None and reply.refusal.status == 404:
+        refusal = reply.refusal
+        return failed(refusal, Reason.REJECTED, f"{verdict.detail}, but {WITHOUT_METADATA}")
     if reply.refusal is not None:
         return refused_call(reply.refusal)
     if published != [source.certificate.x5c]:
         return not_proven(reply.status, "its metadata does not hold the certificate", None)
     return replace(verdict, proof=Proof.METADATA)
+
+
+def foresee_metadata(app: SignerDocument | None, verdict: Verdict) -> Verdict:
+    """Say of a target, before anything is done to it, whether metadata can prove what will be."""
+    if app is None or app.sign_on_mode == METADATA_MODE or verdict.status not in WOULD_HOLD:
+        return verdict
+    return Verdict(
+        status=Status.FAILED,
+        reason=Reason.REJECTED,
+        detail=f"{verdict.detail}, but {WITHOUT_METADATA}",
+    )
 
 
 def judge_read_back(reply: Reply[JsonWebKey], verdict: Verdict, source: SourceKey) -> Verdict:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import contextlib
 import csv
-import os
-import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -14,12 +11,15 @@ from typing import TextIO
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import ReportError
 from orchestrator.model import ActivationState, Status
-from orchestrator.report.document import ActivationPart, TargetRow, head_of, rows_of
+from orchestrator.report.document import head_of, rows_of
+from orchestrator.report.markdown import write_markdown
+from orchestrator.report.parts import ActivationPart, TargetRow
+from orchestrator.writing import cell_of, write_whole
 
 FREE_TEXT = ("label", "detail", "causes", "tags", "problem")
+SUFFIXES = {"markdown": "md"}  # where it is not the name of the format
 OF_ACTIVATION = tuple(ActivationPart.model_fields)
 CONTROLS = dict.fromkeys(set(range(32)) - {9, 10}, " ")  # which our own reader of CSV refuses
-FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
 
 def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> list[Path]:
@@ -31,7 +31,9 @@ def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> li
     stem = stem_of(result.record.plan, result.record.run_id)
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        paths = [write_file(folder / f"{stem}.{name}", WRITERS[name], result) for name in formats]
+        paths = [
+            write_file(folder / file_name(stem, name), WRITERS[name], result) for name in formats
+        ]
         return paths + write_failed_file(folder / f"{stem}.failed.csv", result)
     except OSError as error:
         raise ReportError(
@@ -44,7 +46,7 @@ def complete_reports(result: RunResult, folder: Path, formats: Sequence[str]) ->
     """Write the reports of a run that is over, should its process have died before it could."""
     ended = result.record.updated_at.timestamp()
     stem = stem_of(result.record.plan, result.record.run_id)
-    paths = [folder / f"{stem}.{name}" for name in formats]
+    paths = [folder / file_name(stem, name) for name in formats]
     if not all(path.exists() and path.stat().st_mtime >= ended for path in paths):
         write_reports(result, folder, formats)
 
@@ -52,6 +54,11 @@ def complete_reports(result: RunResult, folder: Path, formats: Sequence[str]) ->
 def stem_of(plan: str, run_id: str) -> str:
     """Return how the names of all begin that a run leaves in its report folder."""
     return f"{plan}-{run_id}"
+
+
+def file_name(stem: str, format_: str) -> str:
+    """Return the name of a report's file in one format."""
+    return f"{stem}.{SUFFIXES.get(format_, format_)}"
 
 
 def packs_name(plan: str, run_id: str) -> str:
@@ -75,35 +82,6 @@ def write_failed_file(path: Path, result: RunResult) -> list[Path]:
 
 def write_file(path: Path, write: Callable[[RunResult, TextIO], None], result: RunResult) -> Path:
     return write_whole(path, lambda file: write(result, file))
-
-
-def write_whole(path: Path, write: Callable[[TextIO], object]) -> Path:
-    """Write beside the path, then move into place, so that no half file is ever seen."""
-    handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600
-    try:
-        with os.fdopen(handle, "w", encoding="utf-8", newline="") as file:
-            write(file)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(draft).replace(path)
-    except BaseException:
-        with contextlib.suppress(OSError):
-            Path(draft).unlink()
-        raise
-    return path
-
-
-def write_text(path: Path, text: str) -> Path:
-    """Write a text beside the reports, whole or not at all, readable by its owner only.
-
-    Raises:
-        ReportError: it cannot be written.
-    """
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        return write_whole(path, lambda file: file.write(text))
-    except OSError as error:
-        raise ReportError(f"{path} cannot be written: {error.strerror}") from error
 
 
 def write_json(result: RunResult, file: TextIO) -> None:
@@ -157,21 +135,12 @@ def failure_of(row: TargetRow) -> tuple[str | None, str] | None:
 
 def cell_text(column: str, value: object) -> str:
     """Flatten one value of a row into a cell."""
-    match value:
-        case None:
-            text = ""
-        case bool():
-            text = str(value).lower()
-        case list():
-            text = "; ".join(map(str, value))
-        case dict():
-            text = "; ".join(f"{name}={each}" for name, each in value.items())
-        case _:
-            text = str(value)
-    if column in FREE_TEXT and text.startswith(FORMULA_START):
-        return "'" + text
-    return text
+    return cell_of(value, is_foreign=column in FREE_TEXT)
 
 
-WRITERS: dict[str, Callable[[RunResult, TextIO], None]] = {"json": write_json, "csv": write_csv}
+WRITERS: dict[str, Callable[[RunResult, TextIO], None]] = {
+    "json": write_json,
+    "csv": write_csv,
+    "markdown": write_markdown,
+}
 PRINTERS = WRITERS | {"failed": write_failed}

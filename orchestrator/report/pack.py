@@ -11,7 +11,7 @@ from pydantic import Field
 from orchestrator.errors import ReportError
 from orchestrator.model import HandoffPack, Resource, RunId
 from orchestrator.okta.certificates import der_of, fingerprints, pem_of, thumbprint_of
-from orchestrator.report.document import Document
+from orchestrator.report.parts import Document
 
 PACK_VERSION = "1.0"
 PEM, DER, METADATA = "certificate.pem", "certificate.cer", "metadata.xml"

@@ -11,6 +11,7 @@ from orchestrator.events import (
     ActivationSettled,
     CallPaced,
     CallRetried,
+    Cautioned,
     Event,
     HookEnded,
     KeyMade,
@@ -24,7 +25,8 @@ from orchestrator.events import (
     WaveHeld,
 )
 from orchestrator.model import Activation, RunId
-from orchestrator.report.document import SCHEMA_VERSION, activation_part, row_of
+from orchestrator.report.document import activation_part, row_of
+from orchestrator.report.parts import SCHEMA_VERSION
 
 
 class EventStream:
@@ -82,7 +84,7 @@ def described(event: Event, *, dry_run: bool) -> tuple[str, dict[str, object]]:
 
 
 def described_wave(
-    event: KeyMade | WaveBegun | WaveHeld | ActivationSettled | HookEnded | Noticed,
+    event: KeyMade | WaveBegun | WaveHeld | ActivationSettled | HookEnded | Noticed | Cautioned,
 ) -> tuple[str, dict[str, object]]:
     """Return type and fields of what has to do with activations, and with the plan's hooks."""
     match event:
@@ -115,6 +117,14 @@ def described_wave(
             }
         case Noticed():
             return "notice", {"text": event.text}
+        case Cautioned():
+            return "caution", {
+                "kind": event.kind,
+                "job": event.job,
+                "detail": event.detail,
+                "count": event.count,
+                "app_ids": list(event.apps),
+            }
 
 
 def activation_line(activation: Activation) -> dict[str, object]:

@@ -12,7 +12,7 @@ from cryptography.hazmat.primitives.serialization import Encoding
 
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.targets import resolve
-from tests.cli.program import ROOT, Ended, okta_keys
+from tests.cli.program import ROOT, Ended
 from tests.cli.rollout_site import (
     CLOCK_CALL,
     KEYS,
@@ -41,7 +41,7 @@ ONE_KEY_EVERYWHERE = {
 async def step(where: RolloutSite, *arguments: object) -> tuple[Ended, Counter[str]]:
     """Run a command, and return the calls that it made."""
     before = len(where.org.log)
-    ended = await okta_keys(*arguments, env=where.env, cwd=where.folder)
+    ended = await where.keys(*arguments)
     return ended, where.calls(before)
 
 

@@ -13,7 +13,7 @@ import anyio
 from orchestrator.inventory.saved import write_inventory
 from orchestrator.sandbox.org import SandboxOrg
 from tests.cli.forked import okta_keys_forked
-from tests.cli.program import okta_keys, started
+from tests.cli.program import started
 from tests.cli.site import report_in
 from tests.inventory.scene import take
 from tests.sandbox.originals import OIDC, SHARED, original
@@ -91,7 +91,7 @@ async def test_a_copy_says_what_it_consists_of_and_names_a_key_that_exists(tmp_p
 
 async def test_a_file_that_is_no_inventory_is_an_input_error(tmp_path: Path) -> None:
     path = saved(tmp_path, original(schema_version="2.0"))
-    ended = await okta_keys("sandbox", "--from", path, cwd=tmp_path)
+    ended = await okta_keys_forked("sandbox", "--from", path, cwd=tmp_path)
     assert (ended.code, ended.out) == (4, "")
     assert f"{path}: its schema_version is '2.0'" in ended.err
     assert "hint: " in ended.err

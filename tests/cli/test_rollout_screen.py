@@ -7,7 +7,7 @@ from pathlib import Path
 
 from orchestrator.sandbox.faults import Fault
 from tests.cli.forked import okta_keys_forked
-from tests.cli.program import Ended, okta_keys
+from tests.cli.program import Ended
 from tests.cli.rollout_site import SIX, RolloutSite, rollout_plan, rollout_site
 
 FIRST, SECOND, THIRD, *_ = SIX
@@ -75,7 +75,7 @@ async def test_a_wrong_gate_is_shown_with_its_place(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text(text)
     first = text.splitlines().index("    activate:") + 1
-    ended = await okta_keys("run", plan, "--sandbox", cwd=tmp_path)
+    ended = await okta_keys_forked("run", plan, "--sandbox", cwd=tmp_path)
     assert ended.code == 4
     for line, column, path in [
         (first + 2, 16, "jobs[0].activate.gate.after"),

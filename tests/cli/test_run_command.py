@@ -16,6 +16,7 @@ from orchestrator.plan.load import load_plan
 from orchestrator.plan.targets import resolve
 from orchestrator.sandbox.faults import Fault
 from orchestrator.sandbox.limits import LimitSettings
+from tests.cli.forked import okta_keys_forked
 from tests.cli.program import QUICKSTART, ROOT, TOKEN, environment, okta_keys, rest_of, started
 from tests.cli.site import report_in, served, until
 
@@ -38,7 +39,7 @@ async def test_the_demo_proves_every_target(tmp_path: Path) -> None:
 
 
 async def test_the_csv_report_has_the_same_rows_and_the_tags(tmp_path: Path) -> None:
-    ended = await okta_keys("run", ROOT / "plans/from-csv.yaml", "--sandbox", cwd=tmp_path)
+    ended = await okta_keys_forked("run", ROOT / "plans/from-csv.yaml", "--sandbox", cwd=tmp_path)
     assert ended.code == 0, ended.err
     report = report_in(tmp_path / "reports")
     [path] = (tmp_path / "reports").glob("*.csv")
@@ -51,7 +52,7 @@ async def test_the_csv_report_has_the_same_rows_and_the_tags(tmp_path: Path) -> 
 
 async def test_preview_writes_nothing_and_says_what_it_costs(tmp_path: Path) -> None:
     async with served(limits=LimitSettings()) as (org, env):
-        ended = await okta_keys("preview", QUICKSTART, env=env, cwd=tmp_path)
+        ended = await okta_keys_forked("preview", QUICKSTART, env=env, cwd=tmp_path)
         assert ended.code == 0, ended.err
         assert {call.method for call in org.log} == {"GET"}
     report = report_in(tmp_path / "reports")
@@ -73,8 +74,8 @@ async def test_preview_promises_what_run_does(tmp_path: Path) -> None:
         apps = [target.app for target in job.stream()]
         org.add_key(apps[0], job.key.kid)
         org.remove_app(apps[1])
-        await okta_keys("preview", QUICKSTART, "--report-dir", tmp_path / "a", env=env)
-        await okta_keys("run", QUICKSTART, "--report-dir", tmp_path / "b", env=env)
+        await okta_keys_forked("preview", QUICKSTART, "--report-dir", "a", env=env, cwd=tmp_path)
+        await okta_keys_forked("run", QUICKSTART, "--report-dir", "b", env=env, cwd=tmp_path)
     promised, done = report_in(tmp_path / "a"), report_in(tmp_path / "b")
     pairs = zip(promised["targets"], done["targets"], strict=True)
     for before, after in pairs:
@@ -85,14 +86,14 @@ async def test_preview_promises_what_run_does(tmp_path: Path) -> None:
 
 async def test_a_quick_preview_reads_no_target(tmp_path: Path) -> None:
     async with served() as (org, env):
-        await okta_keys("preview", QUICKSTART, "--quick", env=env, cwd=tmp_path)
+        await okta_keys_forked("preview", QUICKSTART, "--quick", env=env, cwd=tmp_path)
         assert len(org.log) == 2  # the source key, and who signs with it
 
 
 async def test_a_second_run_changes_nothing_and_quiet_says_nothing(tmp_path: Path) -> None:
     async with served() as (_, env):
-        first = await okta_keys("run", QUICKSTART, "--quiet", env=env, cwd=tmp_path)
-        again = await okta_keys("run", QUICKSTART, "--quiet", env=env, cwd=tmp_path)
+        first = await okta_keys_forked("run", QUICKSTART, "--quiet", env=env, cwd=tmp_path)
+        again = await okta_keys_forked("run", QUICKSTART, "--quiet", env=env, cwd=tmp_path)
     assert (first.code, again.code) == (0, 0)
     assert "12 cloned" in first.err
     assert again.err == again.out == ""
@@ -100,41 +101,43 @@ async def test_a_second_run_changes_nothing_and_quiet_says_nothing(tmp_path: Pat
 
 async def test_detailed_exit_codes_tell_changes_from_none(tmp_path: Path) -> None:
     async with served() as (_, env):
-        asked = ("--detailed-exitcode", "--report-dir", tmp_path)
-        codes = [
-            (await okta_keys(verb, QUICKSTART, *asked, env=env)).code
+        ended = [
+            await okta_keys_forked(verb, QUICKSTART, "--detailed-exitcode", env=env, cwd=tmp_path)
             for verb in ("preview", "run", "run", "preview")
         ]
-    assert codes == [2, 2, 0, 0]
+    assert [each.code for each in ended] == [2, 2, 0, 0]
 
 
 async def test_failures_make_exit_code_3_and_are_shown(tmp_path: Path) -> None:
     [job] = resolve(load_plan(QUICKSTART))
     unlucky = next(job.stream()).app
     async with served(Fault(kind="reject", on="clone", targets=(unlucky,))) as (_, env):
-        ended = await okta_keys("run", QUICKSTART, env=env, cwd=tmp_path)
+        ended = await okta_keys_forked("run", QUICKSTART, env=env, cwd=tmp_path)
     assert ended.code == 3
     assert "11 cloned, 1 failed" in ended.err
     assert unlucky in ended.err
 
 
 async def test_json_on_stdout_is_the_report(tmp_path: Path) -> None:
-    ended = await okta_keys("run", QUICKSTART, "--sandbox", "--output", "json", cwd=tmp_path)
+    ended = await okta_keys_forked("run", QUICKSTART, "--sandbox", "--output", "json", cwd=tmp_path)
     assert json.loads(ended.out) == report_in(tmp_path / "reports")
 
 
 async def test_every_ndjson_line_says_what_it_is(tmp_path: Path) -> None:
-    ended = await okta_keys("preview", QUICKSTART, "--sandbox", "--output", "ndjson", cwd=tmp_path)
+    ended = await okta_keys_forked(
+        "preview", QUICKSTART, "--sandbox", "--output", "ndjson", cwd=tmp_path
+    )
     lines = [json.loads(line) for line in ended.out.splitlines()]
-    assert [line["type"] for line in lines] == ["plan", "source", *["target"] * 12, "summary"]
+    types = [line["type"] for line in lines if line["type"] != "caution"]
+    assert types == ["plan", "source", *["target"] * 12, "summary"]
     assert len({line["run_id"] for line in lines}) == 1
-    assert all(line["dry_run"] is True and line["schema_version"] == "1.1" for line in lines)
+    assert all(line["dry_run"] is True and line["schema_version"] == "1.2" for line in lines)
     assert all(line["time"].endswith("+00:00") for line in lines)
     assert lines[-1]["exit_code"] == 0
 
 
 async def test_a_fatal_error_is_the_last_ndjson_line(tmp_path: Path) -> None:
-    ended = await okta_keys("run", QUICKSTART, "--output", "ndjson", cwd=tmp_path)
+    ended = await okta_keys_forked("run", QUICKSTART, "--output", "ndjson", cwd=tmp_path)
     assert ended.code == 4
     last = json.loads(ended.out.splitlines()[-1])
     assert (last["type"], last["exit_code"]) == ("exit_error", 4)
@@ -163,7 +166,7 @@ async def test_a_fatal_error_is_the_last_ndjson_line(tmp_path: Path) -> None:
 async def test_settings_that_cannot_work_are_named(
     env: dict[str, str], said: str, tmp_path: Path
 ) -> None:
-    ended = await okta_keys("run", QUICKSTART, env=env, cwd=tmp_path)
+    ended = await okta_keys_forked("run", QUICKSTART, env=env, cwd=tmp_path)
     assert ended.code == 4
     assert said in ended.err
     assert TOKEN not in ended.err
@@ -173,7 +176,7 @@ async def test_settings_that_cannot_work_are_named(
 async def test_a_refused_token_is_exit_code_5_with_a_report(tmp_path: Path) -> None:
     async with served() as (org, env):
         env |= {"OKTA_CLIENT_TOKEN": TOKEN}
-        ended = await okta_keys("run", QUICKSTART, env=env, cwd=tmp_path)
+        ended = await okta_keys_forked("run", QUICKSTART, env=env, cwd=tmp_path)
         assert len(org.log) == 1
     assert ended.code == 5
     assert "does not accept the API token" in ended.err
@@ -184,10 +187,10 @@ async def test_no_secret_anywhere_in_a_debug_run(tmp_path: Path) -> None:
     async with served(
         Fault(kind="error", rate=0.3, status=500), Fault(kind="drop", rate=0.2, when="after")
     ) as (org, env):
-        ended = await okta_keys(
+        ended = await okta_keys_forked(
             "run", QUICKSTART, "--verbose", "--output", "ndjson", env=env, cwd=tmp_path
         )
-        refused = await okta_keys(
+        refused = await okta_keys_forked(
             "run", QUICKSTART, "--verbose", env=env | {"OKTA_CLIENT_TOKEN": TOKEN}, cwd=tmp_path
         )
         secrets = (org.token, TOKEN)
@@ -252,7 +255,7 @@ async def test_max_changes_refuses_before_any_call(tmp_path: Path) -> None:
     plan = tmp_path / "plan.yaml"
     plan.write_text(QUICKSTART.read_text() + "\nlimits: {max_changes: 5}\n")
     async with served() as (org, env):
-        ended = await okta_keys("run", plan, env=env, cwd=tmp_path)
+        ended = await okta_keys_forked("run", plan, env=env, cwd=tmp_path)
         assert org.log == []
     assert ended.code == 6
     assert "12 targets" in ended.err
@@ -260,14 +263,14 @@ async def test_max_changes_refuses_before_any_call(tmp_path: Path) -> None:
 
 async def test_a_report_that_cannot_be_written_is_said(tmp_path: Path) -> None:
     (tmp_path / "reports").write_text("a file where the folder should be")
-    ended = await okta_keys("run", QUICKSTART, "--sandbox", cwd=tmp_path)
+    ended = await okta_keys_forked("run", QUICKSTART, "--sandbox", cwd=tmp_path)
     assert ended.code == 1
     assert "report cannot be written" in ended.err
 
 
 async def test_a_narrow_terminal_keeps_ids_whole(tmp_path: Path) -> None:
     env = {"COLUMNS": "50"}
-    ended = await okta_keys("run", QUICKSTART, "--sandbox", env=env, cwd=tmp_path)
+    ended = await okta_keys_forked("run", QUICKSTART, "--sandbox", env=env, cwd=tmp_path)
     report = report_in(tmp_path / "reports")
     assert all(row["app_id"] in ended.err for row in report["targets"])
 
@@ -284,7 +287,7 @@ async def test_wrong_plans_exit_with_4_and_their_place(tmp_path: Path) -> None:
                 targts: []
             """)
     )
-    ended = await okta_keys("run", plan, "--sandbox", cwd=tmp_path)
+    ended = await okta_keys_forked("run", plan, "--sandbox", cwd=tmp_path)
     assert ended.code == 4
     assert f"{plan}:5:" in ended.err
     assert f"{plan}:6:" in ended.err

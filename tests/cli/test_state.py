@@ -28,7 +28,8 @@ from tests.cli.disks import (
     may_drop_privilege,
     may_mount,
 )
-from tests.cli.program import environment, okta_keys, rest_of
+from tests.cli.forked import okta_keys_forked
+from tests.cli.program import environment, rest_of
 from tests.cli.site import APPS, KEY, Site, site, until
 from tests.contract.stores import create
 
@@ -59,7 +60,7 @@ async def test_the_folder_is_made_for_its_owner_alone(tmp_path: Path) -> None:
 async def test_without_a_setting_it_is_the_users_state_folder(tmp_path: Path) -> None:
     async with site(tmp_path) as where:
         env = where.env | {"OKTA_KEYS_STATE": "", "XDG_STATE_HOME": str(tmp_path / "home")}
-        assert (await okta_keys("run", where.plan, env=env, cwd=tmp_path)).code == 0
+        assert (await okta_keys_forked("run", where.plan, env=env, cwd=tmp_path)).code == 0
     assert (tmp_path / "home" / "okta-keys" / FILE_NAME).is_file()
 
 

@@ -51,7 +51,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import LoggedCall, SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
-from orchestrator.store.base import RunState, TargetRecord
+from orchestrator.store.base import CertificateBook, RunState, TargetRecord
 from orchestrator.store.sqlite import Store
 from tests.support import NO_LIMITS, QUICK_RETRY, QUICK_TIMEOUTS, PlainJob, Recorder
 
@@ -105,6 +105,7 @@ class RolloutStage:
     folder: Path = Path()  # where hooks run
     speed: float = SPEED
     resource: Resource = Resource.APP
+    book: CertificateBook | None = None
 
     def __post_init__(self) -> None:
         self.clock = FastClock(self.speed)
@@ -242,6 +243,7 @@ class RolloutStage:
                 hooks=hook_runner(os.environ, self.folder, self.clock),
                 packs=self.packs,
                 seen=self.store.archive.snapshot(PLAN, ORG),
+                book=self.book,
             )
 
     def settings(self, jobs: Sequence[ResolvedJob] = (), **given: Any) -> RunSettings:

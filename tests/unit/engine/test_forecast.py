@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 
-from orchestrator.engine.forecast import PAGE, calls_of, calls_per_target, is_same
+from orchestrator.engine.forecast import is_same
 from orchestrator.engine.keys import EachKey, JobKey
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.staging import FutureKey
+from orchestrator.engine.timetable import Timetable
+from orchestrator.engine.workload import calls_per_target, workload_of
 from orchestrator.model import (
     NEW_KID,
     Activation,
@@ -25,6 +28,7 @@ from orchestrator.model import (
     Target,
     Verify,
 )
+from orchestrator.okta.api import LARGEST_PAGE as PAGE
 from orchestrator.okta.pacer import Bucket
 from orchestrator.rollout import JobSettings, Rollout
 from orchestrator.store.base import JobRecord, TargetRecord
@@ -79,6 +83,17 @@ def key_of(each: JobRecord) -> JobKey:
     return FutureKey(ref=each.key)
 
 
+def calls_of(
+    given: RunSettings,
+    jobs: Sequence[JobRecord],
+    known: Mapping[int, JobKey],
+    targets: Sequence[TargetRecord],
+) -> Mapping[Bucket, int]:
+    timetable = Timetable({}, workers=given.workers)
+    timetable.play(workload_of(given, jobs, known, targets), {})
+    return +timetable.calls
+
+
 def calls(
     targets: Sequence[TargetRecord],
     given: JobSettings = STAGED,
@@ -107,7 +122,18 @@ def test_a_key_costs_what_it_takes_to_come_by_it(
     kind: KeyKind, expected: Mapping[Bucket, int]
 ) -> None:
     assert set(SPECS) == set(KeyKind)
-    assert calls([], of=job(kind)) == expected
+    staged = replace(record(0), target=Target(job="job-0", app=AppId("0oaX")))
+    found = Counter(calls([staged], of=job(kind)))
+    assert found - Counter({Bucket.APPS: 1}) == expected
+    assert calls([], of=job(kind)) == {}, "what has no target is not asked for"
+
+
+def test_a_key_is_read_once_for_all_jobs() -> None:
+    jobs = [job(position=position) for position in range(3)]
+    jobs[2] = replace(jobs[2], key=replace(KEY, kid=Kid("another")))
+    known = {each.position: key_of(each) for each in jobs}
+    of_jobs = [replace(record(n), job=n) for n in range(3)]
+    assert calls_of(settings(*[STAGED] * 3), jobs, known, of_jobs) == {Bucket.APPS: 2 + 3}
 
 
 def test_each_clone_is_one_call() -> None:
@@ -206,7 +232,8 @@ def test_keys_of_their_own_are_confirmed_one_by_one() -> None:
 
 
 def test_jobs_add_up() -> None:
-    jobs = [job(KeyKind.NEWEST), job(KeyKind.ACTIVE, 1), job(position=2)]
+    plain = [job(KeyKind.NEWEST), job(KeyKind.ACTIVE, 1), job(position=2)]
+    jobs = [replace(job, key=replace(KEY, app=AppId(f"0oaSource{job.position}"))) for job in plain]
     known = {0: key_of(jobs[0]), 1: key_of(jobs[1])}
     of_jobs = [replace(record(n), job=position) for n, position in enumerate([0, 1, 1, 2, 2, 2])]
     found = calls_of(settings(STAGED, JobSettings(verify=Verify.READ_BACK)), jobs, known, of_jobs)

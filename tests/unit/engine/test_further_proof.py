@@ -38,7 +38,7 @@ KEY = key_of(ORG.add_key(APP))
 OTHER = key_of(ORG.add_key(APP))
 SOURCE = SourceKey(ref=KeyRef(app=APP, kid=Kid(KEY.kid or "")), certificate=certificate_of(KEY))
 FUTURE = FutureKey(ref=KeyRef(app=APP, kid=NEW_KID))
-OWN = FutureKey(ref=KeyRef(app=TARGET, kid=NEW_KID))  # of a target that gets a key of its own
+OWN = FutureKey(ref=KeyRef(app=TARGET, kid=NEW_KID), is_own=True)
 CLONED = Verdict(
     status=Status.CLONED,
     detail="kid, certificate and Location match the source",
@@ -108,7 +108,7 @@ def test_any_other_metadata_is_a_failure(published: list[str]) -> None:
 
 
 @pytest.mark.parametrize(
-    ("refusal", "reason"), [(GONE, Reason.TARGET_NOT_FOUND), (KEPT_OUT, Reason.FORBIDDEN)]
+    ("refusal", "reason"), [(GONE, Reason.REJECTED), (KEPT_OUT, Reason.FORBIDDEN)]
 )
 def test_refused_metadata_is_a_failure_that_says_why(refusal: Refusal, reason: Reason) -> None:
     reply: Reply[bytes] = Reply(status=refusal.status, refusal=refusal)

@@ -11,6 +11,7 @@ import pytest
 from jsonschema import Draft202012Validator
 
 import orchestrator
+from orchestrator.engine.cautions import Caution, CautionKind
 from orchestrator.engine.result import HOOK_RAN, BucketForecast, Forecast, RunResult, tally_hooks
 from orchestrator.model import (
     Activation,
@@ -27,16 +28,9 @@ from orchestrator.model import (
     StopCause,
     Target,
 )
-from orchestrator.report.document import (
-    SCHEMA_VERSION,
-    Report,
-    head_of,
-    report_schema,
-    row_of,
-    rows_of,
-    summary_of,
-)
+from orchestrator.report.document import head_of, row_of, rows_of, summary_of
 from orchestrator.report.formats import json_pieces
+from orchestrator.report.parts import SCHEMA_VERSION, Report, report_schema
 from orchestrator.store.base import EventRecord, JobRecord, StopRecord
 from tests.unit.results import HEAD, NOON, job_record, record, run_result, target_record
 
@@ -330,6 +324,24 @@ def test_the_head_tells_which_hooks_failed() -> None:
     told = head_of(replace(result(FULL), hooks=hooks)).hooks
     assert (told.ran, told.failed) == (2, 1)
     assert told.failures[0].argv == ["./upload.sh"]
+
+
+@pytest.mark.parametrize("kind", CautionKind)
+def test_the_head_tells_what_there_is_to_think_about(kind: CautionKind) -> None:
+    apps = (AppId("0oaTarget"), AppId("0oaBare"))
+    caution = Caution(kind=kind, job="job", detail="think", count=12, apps=apps)
+    document = document_of(replace(result(FULL), cautions=(caution,), checksum="5e" * 32))
+    VALIDATOR.validate(document)
+    assert document["checksum"] == "5e" * 32
+    assert document["cautions"] == [
+        {
+            "kind": kind.value,
+            "job": "job",
+            "detail": "think",
+            "count": 12,
+            "app_ids": ["0oaTarget", "0oaBare"],
+        }
+    ]
 
 
 @pytest.mark.parametrize("dry_run", [False, True])

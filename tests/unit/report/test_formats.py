@@ -31,7 +31,6 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.plan.targets import read_app_ids
-from orchestrator.report.document import ActivationPart, TargetRow
 from orchestrator.report.formats import (
     FREE_TEXT,
     cell_text,
@@ -40,6 +39,8 @@ from orchestrator.report.formats import (
     write_file,
     write_reports,
 )
+from orchestrator.report.markdown import markdown_pieces
+from orchestrator.report.parts import ActivationPart, TargetRow
 from orchestrator.store.base import StopRecord
 from tests.unit.results import run_result, target_record
 
@@ -99,10 +100,11 @@ def interrupted(result: RunResult, file: TextIO) -> None:
 def test_a_file_per_format_is_named_after_plan_and_run(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "reports"
     given = result(replace(outcome(), status=Status.CLONED))
-    paths = write_reports(given, folder, ["json", "csv"])
-    assert paths == [folder / "finance-r1.json", folder / "finance-r1.csv"]
-    assert contents(folder) == ["finance-r1.csv", "finance-r1.json"]
+    paths = write_reports(given, folder, ["json", "csv", "markdown"])
+    assert paths == [folder / f"finance-r1.{end}" for end in ("json", "csv", "md")]
+    assert contents(folder) == ["finance-r1.csv", "finance-r1.json", "finance-r1.md"]
     assert paths[0].read_text(encoding="utf-8") == "".join(json_pieces(given))
+    assert paths[2].read_text(encoding="utf-8") == "".join(markdown_pieces(given))
 
 
 def named(app: str, detail: str = "said", status: Status = Status.FAILED) -> Outcome:

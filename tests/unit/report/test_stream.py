@@ -15,6 +15,7 @@ from orchestrator.events import (
     ActivationSettled,
     CallPaced,
     CallRetried,
+    Cautioned,
     Event,
     HookEnded,
     KeyMade,
@@ -42,7 +43,8 @@ from orchestrator.model import (
     StopCause,
     Target,
 )
-from orchestrator.report.document import SCHEMA_VERSION, TargetRow, row_of
+from orchestrator.report.document import row_of
+from orchestrator.report.parts import SCHEMA_VERSION, TargetRow
 from orchestrator.report.stream import EventStream
 
 NOON = datetime(2026, 10, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -176,6 +178,23 @@ EVENTS: dict[type, tuple[Event, str, dict[str, object]]] = {
         },
     ),
     Noticed: (Noticed(text="no System Log"), "notice", {"text": "no System Log"}),
+    Cautioned: (
+        Cautioned(
+            kind="inactive",
+            job="job",
+            detail="2 targets are not active",
+            count=2,
+            apps=(AppId("0oaTarget"), AppId("0oaOther")),
+        ),
+        "caution",
+        {
+            "kind": "inactive",
+            "job": "job",
+            "detail": "2 targets are not active",
+            "count": 2,
+            "app_ids": ["0oaTarget", "0oaOther"],
+        },
+    ),
 }
 
 
