@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from random import Random
 
@@ -38,6 +39,7 @@ URL_VARIABLE = "OKTA_CLIENT_ORGURL"
 TOKEN_VARIABLE = "OKTA_CLIENT_TOKEN"  # noqa: S105 - the name of a variable
 CONNECT_VARIABLE = "OKTA_CLIENT_CONNECTIONTIMEOUT"
 REQUEST_VARIABLE = "OKTA_CLIENT_REQUESTTIMEOUT"
+LASTING = timedelta(days=3652)  # of the keys that a plan names, in a sandbox
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -236,6 +238,8 @@ def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:
         if source:
             add_holder(org, source, job.key.resource, label=f"Source of {job.name}")
         if source and job.key.is_known and not org.holds(source, job.key.kid):
+            # It ends later than any that is in use, as a new key does.
+            org.mint.order(job.key.kid, not_after=org.clock.wall() + LASTING)
             org.add_key(source, job.key.kid)
     for job in jobs:
         for target in job.stream():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 from orchestrator.engine.keys import JobKey
@@ -51,7 +51,7 @@ async def forecast(
     }
     of_jobs = {position: lists[ref] for position, ref in shared.items() if ref in lists}
     load = workload_of(settings, jobs, usable, records, of_jobs)
-    await learn_limits(api, jobs, records)
+    await learn_limits(api, jobs, records, asked={ref.resource for ref in lists})
     timetable = Timetable(views_of(api), workers=settings.workers)
     pending = sum(1 for _ in records)
     timetable.play(load, announced_calls(replace(settings, dry_run=False), jobs, pending))
@@ -68,15 +68,22 @@ def name_of(ref: KeyRef, job: JobRecord) -> str:
 
 
 async def learn_limits(
-    api: OktaApi, jobs: Sequence[JobRecord], records: Iterable[TargetRecord]
+    api: OktaApi,
+    jobs: Sequence[JobRecord],
+    records: Iterable[TargetRecord],
+    *,
+    asked: Collection[Resource],
 ) -> None:
     """Let each bucket of keys tell its limit, where nothing that was looked at has done so.
 
-    Costs at most one call each: of the keys of a target, whatever the org says to that.
+    Costs at most one call each: of the keys of a target, whatever the org says to that. `asked`:
+    whose bucket was called already; one that tells nothing then has nothing to tell.
     """
     resources = {job.position: job.key.resource for job in jobs}
     unknown = {
-        each for each in resources.values() if api.pacer.view(ENDPOINTS[each].bucket) is None
+        each
+        for each in resources.values()
+        if each not in asked and api.pacer.view(ENDPOINTS[each].bucket) is None
     }
     for record in records:
         if not unknown:

@@ -58,7 +58,7 @@ class Outlook:
     def send(self, calls: int, seconds_per_call: float) -> int:
         """Send as many of the calls as the open window has room and time for; at least one."""
         gap = seconds_per_call
-        if self.expected > self.free:
+        if self.view is not None and self.expected > self.free:
             gap = max(gap, (self.edge - UNSURE_SECONDS - self.now) / self.free)
         sent = min(calls, self.free)
         if sent * gap > self.edge - self.now:
