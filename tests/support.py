@@ -32,7 +32,7 @@ from orchestrator.store.sqlite import Store
 SHARED = Path(__file__).parents[1].parent / "shared"
 CLONE = "/api/v1/apps/{appId}/credentials/keys/{kid}/clone"
 NO_LIMITS = LimitSettings(enabled=False)
-QUICK_RETRY = RetryPolicy(attempts=12, first_wait=0.02, longest_wait=0.1, total=60.0)
+QUICK_RETRY = RetryPolicy(attempts=12, first_wait=0.01, longest_wait=0.05, total=60.0)
 QUICK_TIMEOUTS = Timeouts(connect=2.0, read=0.4, whole=5.0)
 
 needs_shared = pytest.mark.skipif(not SHARED.is_dir(), reason="../shared is not here")

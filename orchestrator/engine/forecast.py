@@ -10,7 +10,7 @@ from orchestrator.engine.result import BucketForecast, Forecast, RunSettings
 from orchestrator.engine.staging import FutureKey, SourceKey
 from orchestrator.engine.timetable import Timetable
 from orchestrator.engine.workload import SignerList, announced_calls, workload_of
-from orchestrator.model import NEW_KID, AppId, KeyRef, Status
+from orchestrator.model import NEW_KID, AppId, KeyRef, Resource, Status
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.endpoints import ENDPOINTS
 from orchestrator.okta.outlook import estimated_seconds

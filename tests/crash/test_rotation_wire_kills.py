@@ -24,10 +24,15 @@ from tests.crash.rotation_scene import (
 from tests.crash.scene import KID, KILLED, folder
 from tests.crash.wire import Moment, SeenCall
 
+
+def is_decisive(kind: Kind, moment: Moment) -> bool:
+    return moment is Moment.TAKEN or kind in (Kind.GENERATE, Kind.WRITE)
+
+
 TELLING = (Moment.ARRIVED, Moment.TAKEN, Moment.ANSWERED)
 OTHERS = (Moment.ARRIVED, Moment.HEAD, Moment.HALF, Moment.ANSWERED)
 MADE_ONCE = [Moment.TAKEN, *(pytest.param(each, marks=pytest.mark.long) for each in OTHERS)]
-DECISIVE = (  # with which call of that kind it is
+CALLS = (  # with which call of that kind it is
     (Kind.GENERATE, 1),
     (Kind.CLONE, 2),
     (Kind.READ, 1),
@@ -35,11 +40,14 @@ DECISIVE = (  # with which call of that kind it is
     (Kind.LOGS, 1),
     (Kind.LIST, 1),
 )
+ON_THE_WIRE = [
+    pytest.param(kind, number, moment, marks=() if is_decisive(kind, moment) else pytest.mark.long)
+    for (kind, number), moment in product(CALLS, TELLING)
+]
 TAKEN_BACK = [(Kind.READ, 1, Moment.TAKEN), *((Kind.WRITE, 2, moment) for moment in TELLING)]
 
 
-@pytest.mark.parametrize("moment", TELLING)
-@pytest.mark.parametrize(("kind", "number"), DECISIVE)
+@pytest.mark.parametrize(("kind", "number", "moment"), ON_THE_WIRE)
 async def test_killed_on_the_wire(kind: Kind, number: int, moment: Moment, tmp_path: Path) -> None:
     async with RotationScene(tmp_path).served() as scene:
         assert await scene.run_until_call(nth(kind, moment, number)) == KILLED

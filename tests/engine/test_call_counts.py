@@ -74,7 +74,9 @@ async def test_each_kind_of_call_is_of_its_own_bucket() -> None:
     assert counted == {name: BUCKETS.get(name) for name in [*BUCKETS, ORG]}
 
 
-@pytest.mark.parametrize("number", [1, 199, 200, 201, 450])
+@pytest.mark.parametrize(
+    "number", [1, 200, 201, *(pytest.param(each, marks=pytest.mark.long) for each in (199, 450))]
+)
 async def test_a_wave_is_verified_by_a_list_of_200_a_call_and_a_look_at_the_log(
     number: int,
 ) -> None:

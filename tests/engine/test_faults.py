@@ -27,6 +27,7 @@ FAULTS = {
     "lie-thumbprint": Fault(kind="lie", lie="thumbprint"),
     "lie-location": Fault(kind="lie", lie="location"),
 }
+IMPATIENT = Timeouts(connect=2.0, read=0.2, whole=5.0)  # a stalled answer costs all of `read`
 HONEST = [name for name in FAULTS if not name.startswith("lie")]
 
 
@@ -42,7 +43,7 @@ async def test_honest_faults_lose_no_target(name: str, rate: float) -> None:
     stage = Stage(faults=[with_rate(name, rate)], fault_seed=7)
     targets = stage.apps(60)
     with anyio.fail_after(60):
-        result = await stage.finish(stage.job(targets), workers=20)
+        result = await stage.finish(stage.job(targets), workers=20, timeouts=IMPATIENT)
     assert_true_to_the_org(result, stage.org)
     assert {each.status for each in result.outcomes} <= {Status.CLONED, Status.ALREADY_PRESENT}
     assert stage.clones() == 60  # never twice into one target

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from typing import cast
 
+import pytest
+
 from orchestrator.engine.result import exit_code
 from orchestrator.errors import ExitCode
 from orchestrator.model import AppId, KeyRef, Kid, Outcome, Proof, Reason, Status
@@ -17,25 +19,27 @@ def unknown(number: int) -> list[AppId]:
     return [AppId(f"0oaUNKNOWN{index:010d}") for index in range(number)]
 
 
-async def test_two_thousand_targets_in_three_jobs() -> None:
+@pytest.mark.parametrize("size", [500, pytest.param(2000, marks=pytest.mark.long)])
+async def test_many_targets_in_three_jobs(size: int) -> None:
     stage = Stage()
-    fresh, holding = stage.apps(1690), stage.apps(300, holding=True)
+    fresh, holding = stage.apps(size - 310), stage.apps(300, holding=True)
     refusing, missing = fresh[:5], unknown(10)
     stage.faults = [Fault(kind="reject", on="clone", targets=tuple(refusing))]
-    everyone = [*fresh[:800], *holding[:100], *missing[:4], *fresh[800:], *holding[100:]]
+    half, third = len(fresh) // 2, size // 3
+    everyone = [*fresh[:half], *holding[:100], *missing[:4], *fresh[half:], *holding[100:]]
     everyone += missing[4:]
     jobs = [
-        stage.job(everyone[:700], "one"),
-        stage.job(everyone[700:1400], "two"),
-        stage.job(everyone[1400:], "three"),
+        stage.job(everyone[:third], "one"),
+        stage.job(everyone[third : 2 * third], "two"),
+        stage.job(everyone[2 * third :], "three"),
     ]
-    assert sum(job.size for job in jobs) == 2000
+    assert sum(job.size for job in jobs) == size
 
     result = await stage.finish(*jobs)
 
-    assert stage.clones() == 1685
+    assert stage.clones() == size - 315
     counts = result.counts
-    assert counts[Status.CLONED] == 1685
+    assert counts[Status.CLONED] == size - 315
     assert counts[Status.ALREADY_PRESENT] == 300
     assert counts[Status.FAILED] == 15
     reasons = Counter(outcome.reason for outcome in result.outcomes if outcome.reason)
@@ -47,8 +51,8 @@ async def test_two_thousand_targets_in_three_jobs() -> None:
     assert exit_code(result) is ExitCode.PARTIAL
 
     again = await stage.finish(*jobs)
-    assert stage.clones() == 1685
-    assert again.counts[Status.ALREADY_PRESENT] == 1985
+    assert stage.clones() == size - 315
+    assert again.counts[Status.ALREADY_PRESENT] == size - 15
     assert again.counts[Status.FAILED] == 15
 
 
