@@ -21,7 +21,7 @@ from email.utils import formatdate
 import trustme
 
 from bench.measure import cpu_seconds
-from orchestrator.sandbox.certs import CertificateOrder, sign_certificate
+from orchestrator.sandbox.mint import Mint
 
 SOURCE = "0oa8ae1t5yev2ajDs0h7"
 KID = "w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI"
@@ -33,10 +33,8 @@ END_OF_HEAD = b"\r\n\r\n"
 
 def key_body() -> bytes:
     """Return the source's key as Okta writes it, about 2 KB with a real certificate."""
-    order = CertificateOrder(
-        kid=KID, org_name="bench", born_ms=1_700_000_000_000, validity_years=10
-    )
-    return json.dumps(sign_certificate(order).as_key(KID, "2023-11-14T22:13:20.000Z")).encode()
+    mint = Mint(seed=0, name="bench", started_ms=1_700_000_000_000)
+    return json.dumps(mint.material(KID).as_key(KID, "2023-11-14T22:13:20.000Z")).encode()
 
 
 class StaticAnswers:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from random import Random
+from typing import Any
 
 import pytest
 
@@ -62,7 +63,7 @@ def plan_of(targets: Sequence[int] = (1,), limits: str = "{}") -> Plan:
     return load_plan_text(text.encode(), file="plan.yaml", folder=Path())
 
 
-def settings_of(plan: Plan, pending: int | None = None, **options: bool) -> RunSettings:
+def settings_of(plan: Plan, pending: int | None = None, **options: Any) -> RunSettings:
     """Return the settings for the plan, of which so many targets are still to do."""
     jobs = jobs_of(plan)
     due = sum(job.size for job in jobs) if pending is None else pending
@@ -210,7 +211,7 @@ def test_a_percentage_is_of_what_signs_in_the_org() -> None:
     plan = plan_of([3], "{max_changes: 30%}")
     check_changes(plan.limits, jobs_of(plan), 10)
     check_changes(plan.limits, jobs_of(plan))  # nobody counted
-    with pytest.raises(SafetyError, match="3 targets.* allows 30% of 9 changes"):
+    with pytest.raises(SafetyError, match=r"3 targets.* allows 30% of 9 changes"):
         check_changes(plan.limits, jobs_of(plan), 9)
 
 
