@@ -31,34 +31,31 @@ async def forecast(
 ) -> Forecast:
     """Count the run's calls, estimate its time, and count who will share each key.
 
-    Costs one list call per 200 apps that sign with a source's key now.
+    Costs one list call per 200 apps that sign with a source's key now, besides `learn_limits`.
 
     Raises:
         CallError: the org does not list its apps.
         AccessError: the org refuses our credential.
     """
     usable = {position: key for position, key in known.items() if not isinstance(key, str)}
-    shared = {
-        job.position: key.ref
+    keys = {
+        job.position: (name_of(key.ref, job), key.ref)
         for job in jobs
         if isinstance(key := usable.get(job.position), SourceKey | FutureKey)
     }
-    lists = {ref: await list_signers(api, ref) for ref in set(shared.values()) if ref.is_known}
-    sharing = {
-        name_of(shared[job.position], job): sharers(shared[job.position], lists, records)
-        for job in jobs
-        if job.position in shared
-    }
-    of_jobs = {position: lists[ref] for position, ref in shared.items() if ref in lists}
+    shared = dict(sorted(keys.values()))
+    lists = {name: await list_signers(api, ref) for name, ref in shared.items()}
+    sharing = {name: sharers(ref, lists[name], records) for name, ref in shared.items()}
+    of_jobs = {position: lists[name] for position, (name, _) in keys.items()}
     load = workload_of(settings, jobs, usable, records, of_jobs)
-    await learn_limits(api, jobs, records, asked={ref.resource for ref in lists})
+    await learn_limits(api, jobs, records, asked={ref.resource for ref in shared.values()})
     timetable = Timetable(views_of(api), workers=settings.workers)
-    pending = sum(1 for _ in records)
+    pending = sum(wave.targets for job in load for wave in job.waves)
     timetable.play(load, announced_calls(replace(settings, dry_run=False), jobs, pending))
     return Forecast(
         buckets=tuple(timetable_of(timetable)),
         seconds=timetable.seconds,
-        sharing=dict(sorted(sharing.items())),
+        sharing=sharing,
     )
 
 
@@ -107,28 +104,28 @@ def views_of(api: OktaApi) -> dict[Bucket, BucketView | None]:
     return views
 
 
-async def list_signers(api: OktaApi, ref: KeyRef) -> SignerList:
-    """List what signs with a key now."""
+async def list_signers(api: OktaApi, ref: KeyRef) -> SignerList | None:
+    """List what signs with a key now; of one that is still to be made, there is nothing to list."""
+    if not ref.is_known:
+        return None
     trace = CallTrace()
     listed = api.signers_with(ref.kid, trace, resource=ref.resource)
     apps = frozenset([AppId(app.id) async for app in listed])
     return SignerList(apps=apps, calls=trace.attempts)
 
 
-def sharers(
-    ref: KeyRef, lists: Mapping[KeyRef, SignerList], records: Iterable[TargetRecord]
-) -> int:
+def sharers(ref: KeyRef, listed: SignerList | None, records: Iterable[TargetRecord]) -> int:
     """Count the apps that will hold the key: source, targets, and whoever signs with it now.
 
     Apps that hold it without using it, and are no target, cannot be found without asking each.
     """
-    apps = {ref.app}
+    apps = {ref.app, *(listed.apps if listed else ())}
     apps.update(
         record.target.app
         for record in records
         if record.outcome and record.outcome.status in HOLDING and is_same(record.outcome.key, ref)
     )
-    return len(apps | (lists[ref].apps if ref in lists else set()))
+    return len(apps)
 
 
 def is_same(key: KeyRef, ref: KeyRef) -> bool:

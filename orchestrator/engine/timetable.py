@@ -29,7 +29,7 @@ NOTICED_AFTER = LOOK_AGAIN_SECONDS / 2  # seconds, until a run that still stages
 
 
 @dataclass(slots=True)
-class Rollout:
+class JobProgress:
     """How far the activation of a job has come."""
 
     job: JobLoad
@@ -87,7 +87,7 @@ class Timetable:
             for bucket, calls in job.source.items():
                 now = self.one_by_one(bucket, calls, now)
                 yield now
-            bucket, rollout = job.endpoints.bucket, Rollout(job, job.signers)
+            bucket, progress = job.endpoints.bucket, JobProgress(job, job.signers)
             each = self.round_trip(bucket) / self.workers
             for wave in job.waves:
                 for done in range(0, wave.staging, self.workers):
@@ -95,28 +95,28 @@ class Timetable:
                     now = self.spend(bucket, calls, now, seconds_each=each)
                     yield now
                 is_last = job is jobs[-1] and wave is job.waves[-1]
-                self.release(rollout, wave, now if is_last else now + NOTICED_AFTER)
+                self.release(progress, wave, now if is_last else now + NOTICED_AFTER)
 
-    def release(self, rollout: Rollout, wave: WaveLoad, at: float) -> None:
+    def release(self, progress: JobProgress, wave: WaveLoad, at: float) -> None:
         """Let a wave go, behind those of its job that are under way."""
         if wave.reads:
-            rollout.staged.append(wave)
-            if not rollout.is_busy:
-                rollout.is_busy = True
-                self.begin(self.activation(rollout, at), at)
+            progress.staged.append(wave)
+            if not progress.is_busy:
+                progress.is_busy = True
+                self.begin(self.activation(progress, at), at)
 
-    def activation(self, rollout: Rollout, now: float) -> Iterator[float]:
+    def activation(self, progress: JobProgress, now: float) -> Iterator[float]:
         """Activate the waves that are staged, one after the other."""
-        while rollout.staged:
-            wave, began = rollout.staged.popleft(), now
-            now = self.switch(rollout.job.endpoints, wave, now)
+        while progress.staged:
+            wave, began = progress.staged.popleft(), now
+            now = self.switch(progress.job.endpoints, wave, now)
             yield now
             self.written.append((began, now, wave.writes))
-            rollout.signing += wave.writes
-            for bucket, calls in self.confirming(rollout, wave, began):
+            progress.signing += wave.writes
+            for bucket, calls in self.confirming(progress, wave, began):
                 now = self.one_by_one(bucket, calls, now)
                 yield now
-        rollout.is_busy = False
+        progress.is_busy = False
 
     def switch(self, endpoints: Endpoints, wave: WaveLoad, now: float) -> float:
         """Read and write the targets of a wave; return when the last is written."""
@@ -133,19 +133,19 @@ class Timetable:
         return max(read, written)
 
     def confirming(
-        self, rollout: Rollout, wave: WaveLoad, began: float
+        self, progress: JobProgress, wave: WaveLoad, began: float
     ) -> Iterator[tuple[Bucket, int]]:
         """Yield what it costs to see that a wave is active, for what has become active in it."""
         if not wave.signing:
             return
-        job, endpoints = rollout.job, rollout.job.endpoints
+        job, endpoints = progress.job, progress.job.endpoints
         if job.cross_checks:
             events = EVENTS_PER_WRITE * self.writes_since(began - LOG_MARGIN.total_seconds())
             yield Bucket.LOGS, max(1, ceil(events / LARGEST_LOG_PAGE))
         if not job.confirms:
             return
         if not job.each_its_own:  # the list names all that sign with the key
-            yield endpoints.bucket, job.pages or ceil(rollout.signing / LARGEST_PAGE)
+            yield endpoints.bucket, job.pages or ceil(progress.signing / LARGEST_PAGE)
         elif wave.signing > 1:
             yield endpoints.read_bucket, wave.signing
         else:

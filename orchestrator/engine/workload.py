@@ -121,7 +121,7 @@ def workload_of(
     jobs: Sequence[JobRecord],
     usable: Mapping[int, JobKey],
     records: Iterable[TargetRecord],
-    lists: Mapping[int, SignerList] | None = None,
+    lists: Mapping[int, SignerList | None] | None = None,
 ) -> list[JobLoad]:
     """Count the calls of every job; `usable` are the keys of those that have one, by position.
 

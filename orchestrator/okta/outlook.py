@@ -7,6 +7,8 @@ seconds from now.
 
 from __future__ import annotations
 
+import math
+
 from orchestrator.okta.pacing import EDGE_SLACK_SECONDS, BucketView
 
 LOST_IN_A_ROW = 1.0  # seconds between two windows, if one is opened as soon as the last is over:
@@ -22,7 +24,8 @@ class Outlook:
         """Begin with what is known of the bucket; None: it lets everything through."""
         self.view = view
         self.now = 0.0  # when all that is planned is done
-        self.edge = view.seconds_to_edge if view else 0.0
+        self.edge = view.seconds_to_edge if view else 0.0  # by which the open window is surely over
+        self.end = max(0.0, self.edge - LOST_AT_FIRST)  # at which it is, as far as can be guessed
         self.free = view.free if view else 0
         self.expected = 0
 
@@ -41,28 +44,28 @@ class Outlook:
         self.now = max(self.now, start)
         while calls > 0:
             if self.view is None:
-                self.free, self.edge = calls, float("inf")
-            elif self.now >= self.edge:
-                self.open_window(self.view)
-            elif self.free == 0:
+                self.free, self.end = calls, math.inf
+            elif self.free == 0 and self.now < self.edge:
                 self.now = self.edge
-                continue
+            if self.view is not None and self.now >= self.end:
+                self.open_window(self.view)
             calls -= self.send(calls, seconds_per_call)
         return self.now
 
     def open_window(self, view: BucketView) -> None:
+        """Begin a window: the first call after the last one has ended does that."""
         lost = LOST_IN_A_ROW if 0 < self.edge == self.now else LOST_AT_FIRST
-        self.edge = self.now + view.window_seconds + lost
+        self.end = self.now + view.window_seconds
+        self.edge = self.end + lost
         self.free = view.share
 
     def send(self, calls: int, seconds_per_call: float) -> int:
         """Send as many of the calls as the open window has room and time for; at least one."""
-        gap = seconds_per_call
+        gap, sent = seconds_per_call, min(calls, self.free)
         if self.view is not None and self.expected > self.free:
             gap = max(gap, (self.edge - UNSURE_SECONDS - self.now) / self.free)
-        sent = min(calls, self.free)
-        if sent * gap > self.edge - self.now:
-            sent = max(1, int((self.edge - self.now) / gap))
+        if sent * gap > self.end - self.now:
+            sent = max(1, int((self.end - self.now) / gap))
         self.now += sent * gap
         self.free -= sent
         self.expect(-sent)

@@ -18,6 +18,7 @@ from random import Random
 
 from orchestrator.okta.wire import RateHeaders
 
+USUAL_WINDOW_SECONDS = 60.0
 EDGE_SLACK_SECONDS = 0.02  # on top of Reset's own rounding, which is not documented
 PROBE_PATIENCE_SECONDS = 5.0  # a probe without an answer for so long no longer holds up the others
 MOST_IN_FLIGHT = 30  # Okta allows one principal 37 at once by default, 17 on small plans
@@ -77,6 +78,11 @@ class ForeignUse:
         self.burst = (self.burst + 1) // 2
         self.taken, self.since, self.looked_at = 0, now, now
         self.recent.clear()
+
+    @property
+    def is_seen(self) -> bool:
+        """Say whether anybody else has been at the bucket lately."""
+        return self.taken > 0 or self.rate > 0.0
 
     def current_rate(self) -> float:
         return self.taken / max(self.looked_at - self.since, 1.0)
@@ -139,7 +145,8 @@ class WindowGate:
         self.reset: int | None = None  # names the window; None: nothing known yet
         self.low = 0  # the smallest Remaining seen in this window
         self.used = 0  # our own calls in this window
-        self.window = 60.0
+        self.window = USUAL_WINDOW_SECONDS
+        self.whole_window: float | None = None  # as last seen when a call of ours opened one
         self.unmetered = False  # the org sends no rate headers at all
         self.foreign = ForeignUse()
         self.round_trip = 0.1
@@ -273,6 +280,8 @@ class WindowGate:
             self.window = max(1.0, float(rate.reset - rate.date))
         else:
             self.window = max(self.window * 0.5, float(rate.reset - rate.date), 1.0)
+        if rate.remaining == rate.limit - 1:
+            self.whole_window = max(1.0, float(rate.reset - rate.date))
         self.early_probes = 0
         self.probe_at = -math.inf
 
@@ -318,11 +327,14 @@ class WindowGate:
         if self.reset is None:
             return None
         ended = now >= self.closing(now)
+        free = self.share if ended else self.free(now)
+        if not ended and not self.foreign.is_seen:  # what is kept back for others is not for long
+            free = min(self.low - self.in_flight, self.share - self.used)
         return BucketView(
             limit=self.limit,
             share=self.share,
-            free=self.share if ended else max(0, self.free(now)),
-            window_seconds=self.window,
+            free=max(0, free),
+            window_seconds=self.whole_window or max(self.window, USUAL_WINDOW_SECONDS),
             seconds_to_edge=0.0 if ended else max(0.0, self.closing(now) - now),
             round_trip=self.round_trip,
         )

@@ -185,7 +185,8 @@ async def test_a_refused_token_is_exit_code_5_with_a_report(tmp_path: Path) -> N
 
 async def test_no_secret_anywhere_in_a_debug_run(tmp_path: Path) -> None:
     async with served(
-        Fault(kind="error", rate=0.3, status=500), Fault(kind="drop", rate=0.2, when="after")
+        Fault(kind="error", on="clone", status=500, times=2),
+        Fault(kind="drop", on="clone", when="after", times=2),
     ) as (org, env):
         ended = await okta_keys_forked(
             "run", QUICKSTART, "--verbose", "--output", "ndjson", env=env, cwd=tmp_path

@@ -19,7 +19,6 @@ from orchestrator.store.sqlite import Store
 from tests.contract.stores import RUN, SESSION, activation, create, outcome
 from tests.contract.stores import target as numbered
 
-ENOUGH = 100_000  # targets: the parent ends the writing
 AWAITERS = 20
 
 
@@ -27,8 +26,8 @@ def say(line: str) -> None:
     os.write(1, f"{line}\n".encode())
 
 
-def write(path: str, count: str = str(ENOUGH)) -> None:
-    """Settle targets for ever, saying each app once its outcome is durable."""
+def write(path: str, count: str) -> None:
+    """Settle so many targets, or until killed, saying each app once its outcome is durable."""
     with Store.open(Path(path), clock=SystemClock()) as store:
         if not store.archive.runs():
             create(store, int(count))

@@ -101,9 +101,9 @@ def test_reading_while_another_process_writes(tmp_path: Path) -> None:
     assert child.returncode == 0
 
 
-def kill_while_writing(path: Path, after_rows: int) -> set[str]:
+def kill_while_writing(path: Path, after_rows: int, *, targets: int) -> set[str]:
     """Kill a writer at no particular moment; return the apps that it said were durable."""
-    with start("write", path) as child:
+    with start("write", path, targets) as child:
         assert child.stdout is not None
         said = [child.stdout.readline() for _ in range(after_rows)]
         child.kill()
@@ -111,10 +111,10 @@ def kill_while_writing(path: Path, after_rows: int) -> set[str]:
     return {line.strip() for line in said if line.endswith("\n")}
 
 
-def assert_nothing_is_lost(folder: Path, rounds: int) -> None:
+def assert_nothing_is_lost(folder: Path, rounds: int, *, targets: int) -> None:
     path, acknowledged = folder / FILE_NAME, set[str]()
     for number in range(rounds):
-        acknowledged |= kill_while_writing(path, 50 + 97 * number)
+        acknowledged |= kill_while_writing(path, 50 + 97 * number, targets=targets)
         with open_path(path) as store:
             assert len(acknowledged) >= 50
             assert acknowledged <= set(settled_apps(store.archive))
@@ -123,12 +123,12 @@ def assert_nothing_is_lost(folder: Path, rounds: int) -> None:
 
 
 def test_a_killed_writer_loses_nothing(tmp_path: Path) -> None:
-    assert_nothing_is_lost(tmp_path, rounds=2)
+    assert_nothing_is_lost(tmp_path, rounds=2, targets=20_000)
 
 
 @pytest.mark.long
 def test_a_writer_killed_fifteen_times_loses_nothing(tmp_path: Path) -> None:
-    assert_nothing_is_lost(tmp_path, rounds=15)
+    assert_nothing_is_lost(tmp_path, rounds=15, targets=100_000)
 
 
 @pytest.mark.long

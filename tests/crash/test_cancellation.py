@@ -157,7 +157,7 @@ async def test_ended_while_outcomes_are_being_recorded(ending: Ending, tmp_path:
 @endings
 async def test_ended_while_the_journal_cannot_be_written(ending: Ending, tmp_path: Path) -> None:
     """What is known by then is in the report all the same."""
-    rehearsal = Rehearsal(tmp_path, busy_seconds=1.0)
+    rehearsal = Rehearsal(tmp_path, busy_seconds=0.5)
     with rehearsal.lock_after_the_source():
         async with rehearsal.run(ending.timeouts) as run:
             await rehearsal.end(run, lambda: rehearsal.wire.is_still(3), ending)

@@ -8,6 +8,7 @@ from fractions import Fraction
 from math import ceil
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -85,10 +86,23 @@ def minute_by_minute(gate: Gate, staged: datetime, now: datetime) -> datetime | 
 
 
 @given(gate=gates, staged=moments, now=moments)
-@settings(max_examples=120, deadline=None)
+@settings(max_examples=40, deadline=None)
 def test_a_gate_opens_when_a_search_by_the_minute_says_so(
     gate: Gate, staged: datetime, now: datetime
 ) -> None:
+    check_opening(gate, staged, now)
+
+
+@pytest.mark.long
+@given(gate=gates, staged=moments, now=moments)
+@settings(max_examples=400, deadline=None)
+def test_every_gate_opens_when_a_search_by_the_minute_says_so(
+    gate: Gate, staged: datetime, now: datetime
+) -> None:
+    check_opening(gate, staged, now)
+
+
+def check_opening(gate: Gate, staged: datetime, now: datetime) -> None:
     found = minute_by_minute(gate, staged, now)
     opened = gate.opens_at(staged, now)
     if found is None:

@@ -21,6 +21,7 @@ def sdk_client(url: str, token: str) -> Any:
     return Client({"orgUrl": url, "token": token})
 
 
+@pytest.mark.long
 async def test_the_sdk_lists_generates_clones_and_activates(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

@@ -167,13 +167,27 @@ TAMPERINGS: dict[str, Tamper] = {
 }
 
 
+two_ends = st.lists(st.integers(1, EVENTS - 1), min_size=2, max_size=2, unique=True)
+chances = st.randoms(use_true_random=False)
+
+
 @pytest.mark.parametrize("name", TAMPERINGS)
-@settings(max_examples=8, deadline=None)
-@given(
-    ends=st.lists(st.integers(1, EVENTS - 1), min_size=2, max_size=2, unique=True),
-    chance=st.randoms(use_true_random=False),
-)
+@settings(max_examples=3, deadline=None)
+@given(ends=two_ends, chance=chances)
 def test_whatever_is_changed_is_found(name: str, ends: list[int], chance: Random) -> None:
+    check_found(name, ends, chance)
+
+
+@pytest.mark.long
+@pytest.mark.parametrize("name", TAMPERINGS)
+@settings(max_examples=20, deadline=None)
+@given(ends=two_ends, chance=chances)
+def test_wherever_it_is_changed_it_is_found(name: str, ends: list[int], chance: Random) -> None:
+    check_found(name, ends, chance)
+
+
+def check_found(name: str, ends: list[int], chance: Random) -> None:
+    """Tamper with a run that is whole, and see that its verification tells."""
     with written() as store:
         whole = store.archive.verify(RUN)
         assert (whole.ok, whole.problem) == (True, None)
