@@ -19,7 +19,7 @@ from orchestrator.okta.document import (
 )
 
 quick = settings(deadline=None, max_examples=70)
-patient = settings(deadline=None, max_examples=500)
+patient = settings(deadline=None, max_examples=200)
 resources = st.sampled_from(Resource)
 kids = st.text("abcXYZ019-_", min_size=1, max_size=44).map(Kid)
 
@@ -175,7 +175,7 @@ def check_hidden(drawn: tuple[Resource, bytes, Kid], secret: str) -> None:
         assert old not in text or len(old) < 5  # a short one may be in any text
 
 
-@settings(deadline=None, max_examples=200)
+@patient
 @given(body=st.binary() | values.map(str.encode), resource=resources)
 def test_any_body_is_read_or_a_value_error(body: bytes, resource: Resource) -> None:
     for read in (

@@ -31,7 +31,7 @@ def test_a_job_comes_to_its_end_and_no_wave_begins_that_may_not(world: World) ->
 
 
 @pytest.mark.long
-@settings(max_examples=1000, deadline=None)
+@settings(max_examples=400, deadline=None)
 @given(world=worlds())
 def test_every_job_comes_to_its_end_and_no_wave_begins_that_may_not(world: World) -> None:
     act_out(world)

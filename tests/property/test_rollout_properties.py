@@ -95,7 +95,7 @@ def test_a_gate_opens_when_a_search_by_the_minute_says_so(
 
 @pytest.mark.long
 @given(gate=gates, staged=moments, now=moments)
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=120, deadline=None)
 def test_every_gate_opens_when_a_search_by_the_minute_says_so(
     gate: Gate, staged: datetime, now: datetime
 ) -> None:

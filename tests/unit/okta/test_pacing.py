@@ -275,3 +275,32 @@ def test_estimates_count_windows(calls: int, seconds: float) -> None:
     )
     estimate = estimated_seconds(calls, view, seconds_per_call=0.1)
     assert estimate == pytest.approx(seconds)
+
+
+def view_of(lane: WindowGate, now: float) -> BucketView:
+    view = lane.view(now)
+    assert view is not None
+    return view
+
+
+def test_what_is_kept_back_for_others_counts_as_free_until_one_is_seen() -> None:
+    lane = opened(remaining=49)
+    lane.reserve(0.2)
+    lane.observe(answer(10), 200, 0.2, 0.3)  # 38 calls that are not ours
+    assert lane.foreign.is_seen
+    assert view_of(lane, 0.4).free < 10
+    alone = opened(remaining=10)
+    assert not alone.foreign.is_seen
+    assert alone.free(0.2) < 10
+    assert view_of(alone, 0.2).free == 10
+
+
+@pytest.mark.parametrize(
+    ("remaining", "seconds"),
+    [(49, 12.0), (48, 60.0)],  # we have opened it, and so see it whole; somebody else has
+)
+def test_a_window_is_as_long_as_it_was_when_we_opened_it(remaining: int, seconds: float) -> None:
+    lane = gate()
+    lane.reserve(0.0)
+    lane.observe(answer(remaining, reset=12), 200, 0.0, 0.1)
+    assert view_of(lane, 0.2).window_seconds == seconds

@@ -180,7 +180,7 @@ def test_whatever_is_changed_is_found(name: str, ends: list[int], chance: Random
 
 @pytest.mark.long
 @pytest.mark.parametrize("name", TAMPERINGS)
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=8, deadline=None)
 @given(ends=two_ends, chance=chances)
 def test_wherever_it_is_changed_it_is_found(name: str, ends: list[int], chance: Random) -> None:
     check_found(name, ends, chance)
