@@ -12,7 +12,7 @@ from functools import lru_cache
 from xml.etree import ElementTree as ET
 
 from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
+from cryptography.exceptions import InternalError, UnsupportedAlgorithm
 from cryptography.hazmat.primitives.asymmetric import ec, rsa
 from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
@@ -21,6 +21,7 @@ from orchestrator.model import Certificate
 from orchestrator.okta.wire import JsonWebKey
 
 LEAST_VALIDITY = timedelta(days=90)  # that Okta wants a certificate to have left when published
+NOT_KNOWN = (UnsupportedAlgorithm, x509.InvalidVersion, InternalError)  # which are no ValueErrors
 X509_CERTIFICATE = "{http://www.w3.org/2000/09/xmldsig#}X509Certificate"
 
 
@@ -53,8 +54,8 @@ def certificate_of_text(x5c: str) -> Certificate:
         parsed = x509.load_der_x509_certificate(der)
         public_key = parsed.public_key()
         digest = parsed.signature_hash_algorithm
-    except UnsupportedAlgorithm as error:
-        raise ValueError("the certificate's algorithm is not known") from error
+    except NOT_KNOWN as error:
+        raise ValueError("the certificate's algorithm or version is not known") from error
     bits = (
         public_key.key_size
         if isinstance(public_key, rsa.RSAPublicKey | ec.EllipticCurvePublicKey)
@@ -127,7 +128,7 @@ def read_certificate_file(data: bytes) -> list[bytes]:
             parsed = x509.load_pem_x509_certificates(data)
         else:
             parsed = [x509.load_der_x509_certificate(data)]
-    except ValueError as error:
+    except (ValueError, *NOT_KNOWN) as error:
         raise InputError(
             "the file holds no certificate that can be read",
             hint="give the certificate as PEM, or as DER; not a key, a request or a PKCS #7 file",
@@ -150,8 +151,8 @@ def csr_mismatch(csr_der: bytes, certificate_der: bytes, now: datetime) -> str |
             part.public_key().public_bytes(Encoding.DER, PublicFormat.SubjectPublicKeyInfo)
             for part in (request, certificate)
         ]
-    except UnsupportedAlgorithm as error:
-        raise ValueError("the algorithm of a public key is not known") from error
+    except NOT_KNOWN as error:
+        raise ValueError("the algorithm of a public key, or a version, is not known") from error
     if keys[0] != keys[1]:
         return "the certificate is for another public key than the signing request"
     if certificate.not_valid_before_utc > now:

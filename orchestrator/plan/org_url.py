@@ -11,6 +11,7 @@ HOST_NAME = re.compile(rf"(?=.{{1,253}}\Z){HOST_LABEL}(?:\.{HOST_LABEL})*")
 PLACEHOLDER = re.compile(
     r"[{}<>$]|your-?_?okta-?_?domain|\byour-?_?(?:domain|org|company)\b", re.IGNORECASE
 )
+BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")  # around an IPv6 address, nothing beside
 DEFAULT_PORTS = {"https": 443, "http": 80}
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 
@@ -64,7 +65,8 @@ def check_host(parts: SplitResult) -> str | None:
         return "must not contain a user name or a password"
     if "-admin." in host:
         return "is the address of the admin console: drop -admin from the host"
-    if not is_address(host) and not HOST_NAME.fullmatch(host):
+    is_clean = "[" not in parts.netloc or BRACKETS.fullmatch(parts.netloc)
+    if not is_clean or not (is_address(host) or HOST_NAME.fullmatch(host)):
         return "has a host that cannot be read"
     return None
 

@@ -52,7 +52,8 @@ def read_regex(value: object) -> str:
 
 def regex_hint(error: Exception) -> str:
     if isinstance(error, re.error):
-        return f"{error.msg}, at character {(error.pos or 0) + 1}; Python's syntax"
+        said = "".join(each if each.isprintable() else "?" for each in error.msg)  # it may quote
+        return f"{said}, at character {(error.pos or 0) + 1}; Python's syntax"
     if isinstance(error, Warning):
         return "it can be read in two ways: escape the brackets in it"
     return "it is nested too deep, or repeats too often"

@@ -140,7 +140,7 @@ def inventory_in(document: object, *, file: str = "inventory") -> CopiedInventor
         )
     try:
         inventory = msgspec.convert(dict(document), CopiedInventory)
-    except msgspec.ValidationError as error:  # which may quote the document
+    except ValueError as error:  # msgspec's, which may quote the document; or half a surrogate pair
         why = printable(str(error))
         raise InputError(f"{file}: this is no saved inventory: {why}", hint=HINT) from error
     if not inventory.whole:
@@ -184,12 +184,16 @@ def new_org_id(inventory: CopiedInventory, seed: int, clock: Clock) -> str:
     a copy must mix neither with those of the original nor with those of an earlier copy.
     """
     origin = f"{seed}:{inventory.org.id}:{inventory.org.url}:{clock.wall().isoformat()}"
-    return okta_id(Random(f"copy:{origin}"), "00o")  # noqa: S311 - not secret
+    seed_bytes = f"copy:{origin}".encode("utf-8", "surrogatepass")  # half a pair may be in an id
+    return okta_id(Random(seed_bytes), "00o")  # noqa: S311 - not secret
 
 
 def org_name(url: str) -> str:
     """Return the name of a copy: it stands in the certificates that are generated in it."""
-    host = (urlsplit(url).hostname or "") if url.isprintable() else ""
+    try:
+        host = (urlsplit(url).hostname or "") if url.isprintable() else ""
+    except ValueError:  # brackets that are no IPv6 address
+        host = ""
     name = host.partition(".")[0]
     is_name = "." in host and ORG_NAME.fullmatch(name) and not name.isdigit()
     return f"{name[:LONGEST_NAME] if is_name else 'sandbox'}-copy"

@@ -118,7 +118,7 @@ def read_certificate(body: bytes, content_type: str, transfer_encoding: str) -> 
             return x509.load_pem_x509_certificate(body)
         is_text = transfer_encoding.strip().lower() == "base64"
         return x509.load_der_x509_certificate(decode_base64(body) if is_text else body)
-    except (ValueError, UnsupportedAlgorithm):
+    except (ValueError, UnsupportedAlgorithm, x509.InvalidVersion):
         raise refusals.invalid("certificate", refusals.NO_CERTIFICATE) from None
 
 

@@ -212,6 +212,7 @@ def test_no_two_orgs_have_one_id() -> None:
         ("http://127.0.0.1:8080", "sandbox-copy"),
         ("http://[::1]:8080", "sandbox-copy"),
         ("http://localhost:8080", "sandbox-copy"),
+        ("https://[acme.okta.com", "sandbox-copy"),
         ("https://a\u001b[31m.okta.com", "sandbox-copy"),
         (f"https://{'a' * 63}.okta.com", f"{'a' * 50}-copy"),
         ("", "sandbox-copy"),
@@ -223,6 +224,12 @@ def test_the_certificates_of_a_copy_name_a_copy(url: str, name: str) -> None:
     kid = str(org.generate_key(ORIGINAL["holders"][0]["id"], "2")["kid"])
     certificate = x509.load_der_x509_certificate(b64decode(org.material(kid).x5c))
     assert f"CN={name}," in certificate.subject.rfc4514_string()
+
+
+def test_whatever_the_id_of_an_org_is_its_copy_has_another() -> None:
+    org = copy_of(original(org={"url": "https://acme.okta.com", "id": "00o\ud800"}))
+    assert org.id.isascii()
+    assert org.id.startswith("00o")
 
 
 def test_a_key_made_in_a_copy_is_new_also_in_the_copy_of_a_copy() -> None:
@@ -290,6 +297,7 @@ WRONG = [
     (json.dumps(original(schema_version=None)), "schema_version is None"),
     (json.dumps(original(whole=False)), "only a part of an inventory"),
     (json.dumps(original(holders={})), r"`$.holders`"),
+    (damaged(2, id="\ud800"), "this is no saved inventory"),
     (damaged(2, kid=7), r"`$.holders[2].kid`"),
     (damaged(2, kid="a/b"), r"`$.holders[2].kid`"),
     (damaged(2, id=""), r"`$.holders[2].id`"),

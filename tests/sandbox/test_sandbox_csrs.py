@@ -278,6 +278,19 @@ async def test_what_is_no_certificate_is_refused(
     assert app.csrs
 
 
+async def test_a_certificate_of_no_known_version_is_refused() -> None:
+    org = SandboxOrg()
+    app = org.add_app()
+    async with opened(org) as peer:
+        csr = await create(peer, app)
+        version_3, version_6 = bytes.fromhex("a003020102"), bytes.fromhex("a003020105")
+        body = der_of(issued(csr["csr"])).replace(version_3, version_6, 1)
+        reply = await publish(peer, app, csr, body)
+    assert reply.status == 400
+    assert cause_of(reply)
+    assert app.csrs
+
+
 async def test_a_certificate_of_no_known_type_is_refused() -> None:
     org = SandboxOrg()
     app = org.add_app()

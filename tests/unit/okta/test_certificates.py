@@ -135,6 +135,22 @@ def test_an_algorithm_that_nobody_knows_is_a_value_error(algorithm: bytes) -> No
         certificate_of_text(text(der))
 
 
+def of_version_six() -> bytes:
+    """Return a certificate of a version that X.509 does not have: it counts from 0, and has 3."""
+    return rsa_der().replace(bytes.fromhex("a003020102"), bytes.fromhex("a003020105"))
+
+
+def test_a_version_that_nobody_knows_is_a_value_error() -> None:
+    assert of_version_six() != rsa_der()
+    with pytest.raises(ValueError, match="version is not known"):
+        certificate_of_text(text(of_version_six()))
+
+
+def test_a_file_with_a_version_that_nobody_knows_is_refused() -> None:
+    with pytest.raises(InputError, match="no certificate that can be read"):
+        read_certificate_file(of_version_six())
+
+
 def test_a_key_without_a_certificate_is_refused() -> None:
     with pytest.raises(ValueError, match="no certificate"):
         certificate_of(JsonWebKey(kid="k"))

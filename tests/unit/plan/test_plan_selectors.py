@@ -366,6 +366,14 @@ def test_two_jobs_that_select_an_app_to_activate_it() -> None:
     ]
 
 
+def test_a_hint_about_a_pattern_steers_no_terminal() -> None:
+    with pytest.raises(PlanError) as caught:
+        plan_of(r'[{label_regex: "(?<\e[31m>x)"}]')
+    said = caught.value.diagnostics()
+    assert "is not a regular expression" in said
+    assert said.replace("\n", "").isprintable()
+
+
 def test_many_wrong_selectors_in_a_large_org_are_told_soon() -> None:
     crowd = [
         Holder(id=app_id(n), label=f"{n:05d} Payroll of {n % 97}", kid=OLD) for n in range(5000)
