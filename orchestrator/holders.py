@@ -16,6 +16,10 @@ from functools import lru_cache
 from orchestrator.model import AppId, Kid, Resource
 
 OIDC = "OPENID_CONNECT"
+NOUNS: Mapping[Resource, tuple[str, str]] = {  # one, and many
+    Resource.APP: ("app", "apps"),
+    Resource.IDP: ("identity provider", "identity providers"),
+}
 SAML_IDP = "SAML2"  # the only type of identity provider that signs with a key of Okta's
 FILTER = re.compile(r'\s*(?P<property>[A-Za-z_.]+)\s+eq\s+"(?P<value>[^"\\]*)"\s*', re.IGNORECASE)
 

@@ -15,6 +15,11 @@ CONTROLS = dict.fromkeys((*range(32), *range(127, 160)), " ")  # what a line of 
 FORMULA_START = ("=", "+", "-", "@", "\t", "\r")
 
 
+def on_one_line(text: str) -> str:
+    """Return foreign text as a part of a line: with a space for each control character."""
+    return text.translate(CONTROLS)
+
+
 def write_whole(path: Path, write: Callable[[TextIO], object]) -> Path:
     """Write beside the path, then move into place, so that no half file is ever seen."""
     handle, draft = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")  # mode 0600

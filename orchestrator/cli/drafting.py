@@ -12,7 +12,7 @@ import anyio
 from rich.console import Console
 
 from orchestrator.cli.inventories import InventoryOptions, restricted, take_all
-from orchestrator.cli.picker import by_expiry, pick
+from orchestrator.cli.picker import pick
 from orchestrator.cli.render import escape
 from orchestrator.cli.terraform import managed_apps
 from orchestrator.errors import ExitCode, UsageError
@@ -26,11 +26,11 @@ from orchestrator.inventory.draft import (
     named,
     pickable,
 )
-from orchestrator.inventory.draft_text import certificate_text, count_of, plan_text, title
-from orchestrator.inventory.filters import Filters
+from orchestrator.inventory.draft_text import certificate_text, plan_text, title
+from orchestrator.inventory.filters import Filters, expiry
 from orchestrator.inventory.record import Inventory, Row
 from orchestrator.inventory.saved import read_inventory
-from orchestrator.inventory.totals import counted
+from orchestrator.inventory.totals import count_of, counted
 from orchestrator.model import AppId, KeyKind, Kid, Resource
 from orchestrator.plan.fields import name_pattern
 from orchestrator.plan.keys import KID
@@ -222,7 +222,7 @@ def draft_for(options: DraftOptions, inventory: Inventory, wishes: Wishes) -> Dr
 
 def soonest(found: Pickable) -> str:
     """Say which certificates end first."""
-    rows = by_expiry(found.rows)[:MOST_CANDIDATES]
+    rows = sorted(found.rows, key=expiry)[:MOST_CANDIDATES]
     if not rows:
         return "okta-keys inventory --all lists what there is"
     some = "; ".join(f"{row.holder.id} {title(row)}, {certificate_text(row)}" for row in rows)

@@ -12,9 +12,10 @@ from pathlib import Path
 from rich.console import Console
 
 from orchestrator.cli.arguments import DiffChoice
-from orchestrator.cli.listing import NAMES, change_line
+from orchestrator.cli.listing import change_line
 from orchestrator.cli.render import escape
 from orchestrator.errors import ExitCode, UsageError
+from orchestrator.holders import NOUNS
 from orchestrator.inventory.compare import Change, compare, is_other_org
 from orchestrator.inventory.record import Inventory
 from orchestrator.inventory.saved import read_inventory
@@ -77,10 +78,10 @@ def notes_on(old: Inventory, new: Inventory) -> list[str]:
     notes = []
     if new.taken_at < old.taken_at:
         notes.append("the second inventory is older than the first: are they the wrong way round?")
-    for resource, name in NAMES.items():
+    for resource, (_, many) in NOUNS.items():
         if (resource in old.resources) != (resource in new.resources):
             which = "first" if resource in old.resources else "second"
-            notes += [f"the {which} inventory alone has the {name}s: nothing is said of them"]
+            notes += [f"the {which} inventory alone has the {many}: nothing is said of them"]
     if (old.other_keys is None) != (new.other_keys is None):
         notes.append("keys that are not used are compared only where both have --all-keys")
     return notes

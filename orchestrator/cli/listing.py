@@ -13,18 +13,17 @@ from datetime import timedelta
 from rich.cells import cell_len, set_cell_size
 from rich.text import Text
 
+from orchestrator.holders import NOUNS
 from orchestrator.inventory.compare import Change, ChangeKind
 from orchestrator.inventory.filters import Listed
 from orchestrator.inventory.formats import name_of
 from orchestrator.inventory.record import Row
-from orchestrator.inventory.totals import counted
+from orchestrator.inventory.totals import SOON, counted
 from orchestrator.model import Resource
-from orchestrator.writing import CONTROLS
+from orchestrator.writing import on_one_line
 
 NARROWEST = 12  # cells of a label
-SOON = timedelta(days=30)
 REST = 24  # cells of label and remarks, before a column that may be missing is put in
-NAMES = {Resource.APP: "app", Resource.IDP: "identity provider"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,15 +91,15 @@ def values_of(listed: Listed) -> dict[str, str]:
     row = listed.row
     holder, certificate = row.holder, row.certificate
     return {
-        "org": line(name_of(listed.inventory)),
-        "id": line(holder.id),
-        "label": line(holder.label),
+        "org": on_one_line(name_of(listed.inventory)),
+        "id": on_one_line(holder.id),
+        "label": on_one_line(holder.label),
         "ends": ends_of(row),
         "days": "" if row.days_left is None else str(row.days_left),
         "shared": str(row.sharing) if row.sharing > 1 else "",
-        "hash": line(certificate.signature_hash) if certificate else "",
+        "hash": on_one_line(certificate.signature_hash) if certificate else "",
         "bits": str(certificate.key_bits) if certificate and certificate.key_bits else "",
-        "key": line(holder.kid or ""),
+        "key": on_one_line(holder.kid or ""),
     }
 
 
@@ -112,40 +111,41 @@ def ends_of(row: Row) -> str:
 
 def remarks_on(row: Row) -> Iterator[str]:
     """Yield what is not as with most others."""
-    holder, certificate = row.holder, row.certificate
+    holder = row.holder
     if holder.resource is Resource.IDP:
         yield "IdP"
     if not holder.is_active:
-        yield line(holder.status or "").lower()
-    if certificate is not None and certificate.signature_hash == "sha1":
+        yield on_one_line(holder.status or "").lower()
+    if row.is_sha1:
         yield "SHA-1"
     if holder.is_oidc:
         yield "OIDC"
     if row.other_keys:
         yield f"{len(row.other_keys)} other keys"
     if row.unknown:
-        yield line(row.unknown)
+        yield on_one_line(row.unknown)
 
 
 def style_of(row: Row) -> str:
-    if row.left is None or row.left > SOON:
+    if row.left is None or row.left > SOON[0]:
         return ""
     return "red" if row.left < timedelta() else "yellow"
 
 
 def change_line(change: Change) -> Text:
     """Return one change as a sentence."""
-    about = f"key of {NAMES[change.resource]}s"
+    one, many = NOUNS[change.resource]
+    about = f"key of {many}"
     if change.holder is not None:
         label = change.before if change.kind is ChangeKind.RENAMED else change.holder.label
-        about = line(f"{NAMES[change.resource]} {change.holder.id} {label}")
+        about = on_one_line(f"{one} {change.holder.id} {label}")
     return Text(f"{change.kind.value.replace('_', ' '):<12} {about}: {news_of(change)}")
 
 
 def news_of(change: Change) -> str:
     """Say what is otherwise than before."""
     kid, before, after = (
-        line(text or "nothing") for text in (change.kid, change.before, change.after)
+        on_one_line(text or "nothing") for text in (change.kid, change.before, change.after)
     )
     match change.kind:
         case ChangeKind.ADDED:
@@ -165,8 +165,3 @@ def news_of(change: Change) -> str:
             return f"{kid} {verb}{day}; {counted(change.sharing, 'signs', 'sign')} with it"
         case ChangeKind.STATUS | ChangeKind.RENAMED | ChangeKind.SIGN_ON_MODE:
             return f"{after}; before {before}"
-
-
-def line(text: str) -> str:
-    """Return text of an org as a part of a line: without control codes."""
-    return text.translate(CONTROLS)

@@ -11,9 +11,8 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from datetime import timedelta
 from typing import TypeAlias
 
 from rich.console import Console
@@ -21,8 +20,9 @@ from rich.table import Table
 from rich.text import Text
 
 from orchestrator.cli.render import MOST_ROWS, escape
+from orchestrator.inventory.filters import expiry
 from orchestrator.inventory.record import Row
-from orchestrator.writing import CONTROLS
+from orchestrator.writing import on_one_line
 
 PROMPT = "which? (1-3,7 or all, /text to search, empty to stop) "
 NOTHING = "nothing has that in it; / shows everything again"
@@ -95,7 +95,7 @@ def pick(
 ) -> tuple[Row, ...]:
     """Return the rows that a person picks, in the order given; none if they stop."""
     console = console or Console(stderr=True, highlight=False)
-    numbered = dict(enumerate(by_expiry(rows), start=1))
+    numbered = dict(enumerate(sorted(rows, key=expiry), start=1))
     shown = numbered
     show(shown, console)
     while True:
@@ -114,11 +114,6 @@ def pick(
                 console.print(escape(why))
             case Stop():
                 return ()
-
-
-def by_expiry(rows: Iterable[Row]) -> list[Row]:
-    """Return the next to end first; those without a certificate last."""
-    return sorted(rows, key=lambda row: (row.left is None, row.left or timedelta()))
 
 
 def in_order(rows: Sequence[Row], picked: Sequence[Row]) -> tuple[Row, ...]:
@@ -152,7 +147,7 @@ def show(numbered: dict[int, Row], console: Console) -> None:
             str(row.sharing) if row.sharing > 1 else "",
             holder.id,
         )
-        table.add_row(*(Text(cell.translate(CONTROLS), overflow="ellipsis") for cell in cells))
+        table.add_row(*(Text(on_one_line(cell), overflow="ellipsis") for cell in cells))
     console.print(table)
     if len(numbered) > MOST_ROWS:
         console.print(f"... and {len(numbered) - MOST_ROWS} more: /text searches")

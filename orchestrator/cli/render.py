@@ -51,7 +51,7 @@ from orchestrator.report.wording import (
     word_of,
 )
 from orchestrator.store.base import JobRecord, StopRecord, TargetRecord
-from orchestrator.writing import CONTROLS
+from orchestrator.writing import on_one_line
 
 MOST_ROWS = 40  # of a table; the report holds them all
 MOST_NAMED = 3  # targets in a line
@@ -79,7 +79,7 @@ STATE_STYLES = {
 
 def escape(text: str) -> str:
     """Return text of an org or a plan as it may go to a terminal: no markup, no control codes."""
-    return markup.escape(text.translate(CONTROLS))
+    return markup.escape(on_one_line(text))
 
 
 class Screen:
@@ -324,7 +324,7 @@ def target_table(records: Iterable[TargetRecord]) -> Table:
         table.add_row(
             Text(outcome.target.app),
             Text(word.replace("_", " "), style=style),
-            Text(proof.translate(CONTROLS)),
+            Text(on_one_line(proof)),
         )
     return table
 

@@ -12,12 +12,11 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 
 from orchestrator.holders import Holder
-from orchestrator.inventory.record import Inventory, Row, rows_of
+from orchestrator.inventory.record import Inventory, Row, rows_by_key
 from orchestrator.model import AppId, Certificate, Kid, Resource
 from orchestrator.plan.org_url import is_same_org
 
 HolderKey = tuple[Resource, AppId]
-CertificateKey = tuple[Resource, Kid]
 
 
 class ChangeKind(StrEnum):
@@ -158,8 +157,10 @@ def certificate_changes(
 
     Either because time has passed, or because somebody signs with one that nobody did before.
     """
-    before = certificates_of(old, common)
-    for key, row in certificates_of(new, common).items():
+    before = rows_by_key(old)
+    for key, row in rows_by_key(new).items():
+        if row.holder.resource not in common:
+            continue
         was = standing(before.get(key), within)
         now = standing(row, within)
         if now is None or now is was or row.certificate is None:
@@ -173,18 +174,6 @@ def certificate_changes(
             ends=row.certificate.not_after,
             sharing=row.sharing,
         )
-
-
-def certificates_of(
-    inventory: Inventory, resources: frozenset[Resource]
-) -> dict[CertificateKey, Row]:
-    """Return for each key in use a row of one that signs with it, in the order of the rows."""
-    rows: dict[CertificateKey, Row] = {}
-    for row in rows_of(inventory):
-        holder = row.holder
-        if holder.signs and holder.kid and holder.resource in resources:
-            rows.setdefault((holder.resource, holder.kid), row)
-    return rows
 
 
 def standing(row: Row | None, within: timedelta) -> ChangeKind | None:

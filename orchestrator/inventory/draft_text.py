@@ -11,16 +11,15 @@ from collections.abc import Iterator, Mapping
 
 import yaml
 
-from orchestrator.holders import Selector, SelectorKind
+from orchestrator.holders import NOUNS, Selector, SelectorKind
 from orchestrator.inventory.draft import Draft, DraftJob, Left, span_text
 from orchestrator.inventory.filters import Filters
 from orchestrator.inventory.record import Row
-from orchestrator.inventory.totals import counted
+from orchestrator.inventory.totals import count_of, counted
 from orchestrator.model import KeyKind, Resource
 
 SCHEMA = "./plan-v1.schema.json"
 LONGEST_LABEL = 60
-NOUNS = {Resource.APP: ("app", "apps"), Resource.IDP: ("identity provider", "identity providers")}
 LEFT_WORDS: Mapping[Left, str] = {
     Left.NOT_SIGNING: "without a key to sign with",
     Left.OIDC: "OpenID Connect, whose keys Okta rotates by itself (--allow-oidc takes them)",
@@ -219,16 +218,12 @@ def certificate_text(row: Row) -> str:
         return "the end of its certificate is not known"
     ended = certificate.not_after
     left = f"{days_of(days)} left" if days >= 0 else f"ended {days_of(-days)} ago"
-    sha1 = ", SHA-1" if certificate.signature_hash == "sha1" else ""
+    sha1 = ", SHA-1" if row.is_sha1 else ""
     return f"until {ended:%Y-%m-%d} ({left}{sha1})"
 
 
 def days_of(days: int) -> str:
     return counted(days, "day", "days")
-
-
-def count_of(number: int, resource: Resource) -> str:
-    return counted(number, *NOUNS[resource])
 
 
 def title(row: Row) -> str:

@@ -33,12 +33,12 @@ class Filters:
 
     def keep(self, row: Row) -> bool:
         """Say whether a row is asked for. One without a certificate is never about to end."""
-        holder, certificate = row.holder, row.certificate
+        holder = row.holder
         if self.expiring_within is not None and (
             row.left is None or row.left > self.expiring_within
         ):
             return False
-        if self.sha1 and (certificate is None or certificate.signature_hash != "sha1"):
+        if self.sha1 and not row.is_sha1:
             return False
         if self.shared and row.sharing < 2:
             return False
@@ -74,12 +74,15 @@ def arranged(kept: Iterable[Listed], order: Order) -> list[Listed]:
     """Return rows in an order that is stable."""
     match order:
         case Order.EXPIRY:
-            return sorted(
-                kept, key=lambda each: (each.row.left is None, each.row.left or timedelta())
-            )
+            return sorted(kept, key=lambda each: expiry(each.row))
         case Order.LABEL:
             return sorted(kept, key=lambda each: each.row.holder.label.casefold())
         case Order.SHARING:
             return sorted(kept, key=lambda each: (-each.row.sharing, each.row.holder.kid or ""))
         case Order.ORG:
             return list(kept)
+
+
+def expiry(row: Row) -> tuple[bool, timedelta]:
+    """Return what puts the next to end first, and those without a certificate last."""
+    return row.left is None, row.left or timedelta()

@@ -11,7 +11,7 @@ from urllib.parse import urlsplit
 from orchestrator.inventory.filters import Listed
 from orchestrator.inventory.record import Inventory, Row
 from orchestrator.inventory.saved import SCHEMA_VERSION, document_pieces
-from orchestrator.writing import CONTROLS, cell_of
+from orchestrator.writing import cell_of, on_one_line
 
 COLUMNS = (
     "app_id",  # so that a plan can name the file as its targets
@@ -82,7 +82,7 @@ def cell_text(column: str, value: object) -> str:
     """Flatten one value into a cell, on one line; ids and kids stay as they are, dashes and all."""
     if not isinstance(value, str | tuple):
         return cell_of(value, is_foreign=False)
-    plain = cell_of(value, is_foreign=False).translate(CONTROLS)
+    plain = on_one_line(cell_of(value, is_foreign=False))
     is_plain = column in IDENTIFIERS and IDENTIFIER.fullmatch(plain) is not None
     return cell_of(plain, is_foreign=not is_plain)
 

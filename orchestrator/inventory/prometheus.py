@@ -15,7 +15,7 @@ from orchestrator.errors import ReportError
 from orchestrator.inventory.formats import name_of
 from orchestrator.inventory.record import DAY, Inventory, Row, rows_of
 from orchestrator.model import Resource
-from orchestrator.writing import CONTROLS
+from orchestrator.writing import on_one_line
 
 OF_CERTIFICATE = ("org", "resource", "app_id", "label", "kid")
 
@@ -90,7 +90,7 @@ def gauges_in(registry: CollectorRegistry) -> Gauges:
 
 def set_gauges(gauges: Gauges, inventory: Inventory) -> None:
     """Enter one org. All states are there, also those that nothing is in."""
-    org = label(name_of(inventory))
+    org = on_one_line(name_of(inventory))
     gauges.taken_at.labels(org).set(inventory.taken_at.timestamp())
     states: Counter[tuple[Resource, HolderState]] = Counter()
     for row in rows_of(inventory):
@@ -105,11 +105,11 @@ def set_gauges(gauges: Gauges, inventory: Inventory) -> None:
 def set_certificate(gauges: Gauges, org: str, row: Row) -> None:
     """Enter what one holder signs with."""
     holder = row.holder
-    kid, resource = label(holder.kid or ""), holder.resource.value
+    kid, resource = on_one_line(holder.kid or ""), holder.resource.value
     gauges.sharing.labels(org, resource, kid).set(row.sharing)
     if row.certificate is None or row.left is None:
         return
-    names = (org, resource, label(holder.id), label(holder.label), kid)
+    names = (org, resource, on_one_line(holder.id), on_one_line(holder.label), kid)
     gauges.days_left.labels(*names).set(row.left / DAY)
     gauges.not_after.labels(*names).set(row.certificate.not_after.timestamp())
 
@@ -121,8 +121,3 @@ def state_of(row: Row) -> HolderState:
     if row.left is None:
         return HolderState.UNKNOWN
     return HolderState.ENDED if row.left < timedelta() else HolderState.VALID
-
-
-def label(text: str) -> str:
-    """Return text of an org as the value of a label; the library escapes quotes and the like."""
-    return text.translate(CONTROLS)

@@ -48,6 +48,11 @@ class Row:
         """Return the whole days until the certificate ends, rounded down; negative: ended."""
         return None if self.left is None else self.left // DAY
 
+    @property
+    def is_sha1(self) -> bool:
+        """Say whether the certificate is signed with SHA-1; one that is not known is not."""
+        return self.certificate is not None and self.certificate.signature_hash == "sha1"
+
 
 def rows_of(inventory: Inventory) -> Iterator[Row]:
     """Yield a row for every holder, in the order of the inventory."""
@@ -66,3 +71,13 @@ def rows_of(inventory: Inventory) -> Iterator[Row]:
             unknown=inventory.unknown.get(kid) if kid else None,
             other_keys=None if others is None else others.get(holder.id),
         )
+
+
+def rows_by_key(inventory: Inventory) -> dict[tuple[Resource, Kid], Row]:
+    """Return for each key in use a row of one that signs with it, in the order of the rows."""
+    rows: dict[tuple[Resource, Kid], Row] = {}
+    for row in rows_of(inventory):
+        holder = row.holder
+        if holder.signs and holder.kid:
+            rows.setdefault((holder.resource, holder.kid), row)
+    return rows

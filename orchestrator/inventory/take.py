@@ -11,7 +11,7 @@ from sys import intern
 
 from orchestrator.clock import Clock
 from orchestrator.errors import AccessError, CallError, Halted, Refused, ScopeMissing
-from orchestrator.holders import Holder, Picture, Questions
+from orchestrator.holders import NOUNS, Holder, Picture, Questions
 from orchestrator.inventory.certificates import CertificateReader, Progress, in_order, short
 from orchestrator.inventory.record import Inventory
 from orchestrator.model import AppId, Kid, Resource
@@ -20,7 +20,6 @@ from orchestrator.okta.wire import Application, CallTrace
 from orchestrator.store.base import CertificateBook
 
 WORKERS = 8
-NAMES = {Resource.APP: "apps", Resource.IDP: "identity providers"}
 
 
 async def take_picture(
@@ -128,7 +127,7 @@ async def list_all(
         except (Refused, ScopeMissing) as error:
             if resource is Resource.APP or Resource.APP not in resources:
                 raise
-            notes.append(f"the {NAMES[resource]} are missing: {short(error.message)}")
+            notes.append(f"the {NOUNS[resource][1]} are missing: {short(error.message)}")
     return listed, notes
 
 
@@ -142,8 +141,8 @@ async def list_holders(
         holder = holder_of(signer, resource)
         found[holder.id] = holder
         if len(found) % LARGEST_PAGE == 0:
-            tell(NAMES[resource], len(found), None)
-    tell(NAMES[resource], len(found), len(found))
+            tell(NOUNS[resource][1], len(found), None)
+    tell(NOUNS[resource][1], len(found), len(found))
     return list(found.values())
 
 

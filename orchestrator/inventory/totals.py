@@ -7,8 +7,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 
-from orchestrator.inventory.record import Inventory, Row, rows_of
-from orchestrator.model import Kid, Resource
+from orchestrator.holders import NOUNS
+from orchestrator.inventory.record import Inventory, rows_by_key
+from orchestrator.model import Resource
 
 SOON = (timedelta(days=30), timedelta(days=90))
 
@@ -31,32 +32,26 @@ class Totals:
 def totals_of(inventory: Inventory) -> Totals:
     """Count an inventory."""
     resources = Counter(holder.resource for holder in inventory.holders)
-    keys: dict[tuple[Resource, Kid], Row] = {}
-    signing = 0
-    for row in rows_of(inventory):
-        if row.holder.signs and row.holder.kid:
-            signing += 1
-            keys.setdefault((row.holder.resource, row.holder.kid), row)
-    left = [row.left for row in keys.values() if row.left is not None]
-    hashes = [row.certificate.signature_hash for row in keys.values() if row.certificate]
+    keys = rows_by_key(inventory).values()
+    left = [row.left for row in keys if row.left is not None]
     return Totals(
         apps=resources[Resource.APP],
         idps=resources[Resource.IDP],
-        signing=signing,
+        signing=sum(holder.signs and bool(holder.kid) for holder in inventory.holders),
         keys=len(keys),
         ended=sum(each < timedelta() for each in left),
         ending=tuple(sum(timedelta() <= each <= soon for each in left) for soon in SOON),
-        sha1=hashes.count("sha1"),
-        shared=sum(row.sharing > 1 for row in keys.values()),
+        sha1=sum(row.is_sha1 for row in keys),
+        shared=sum(row.sharing > 1 for row in keys),
         unread=len(keys) - len(left),
     )
 
 
 def told(totals: Totals) -> str:
     """Return totals as a sentence for a person."""
-    holders = counted(totals.apps, "app", "apps")
+    holders = count_of(totals.apps, Resource.APP)
     if totals.idps:
-        holders += f" and {counted(totals.idps, 'identity provider', 'identity providers')}"
+        holders += f" and {count_of(totals.idps, Resource.IDP)}"
     signing = counted(totals.signing, "signs", "sign")
     text = f"{holders}, of which {signing} with {counted(totals.keys, 'key', 'keys')}"
     return "; ".join([text, *remarkable(totals)])
@@ -75,6 +70,10 @@ def remarkable(totals: Totals) -> Iterator[str]:
         yield f"{totals.shared} shared"
     if totals.unread:
         yield f"{totals.unread} whose certificate is not known"
+
+
+def count_of(number: int, resource: Resource) -> str:
+    return counted(number, *NOUNS[resource])
 
 
 def counted(number: int, one: str, many: str) -> str:

@@ -12,14 +12,10 @@ from difflib import get_close_matches
 from heapq import nsmallest
 from itertools import islice
 
-from orchestrator.holders import Holder, Picture, Selector, SelectorKind
+from orchestrator.holders import NOUNS, Holder, Picture, Selector, SelectorKind
 from orchestrator.model import Reason, Resource
 from orchestrator.plan.refusal import echo
 
-NOUNS = {
-    Resource.APP: ("app", "apps"),
-    Resource.IDP: ("identity provider", "identity providers"),
-}
 INVENTORY = "`okta-keys inventory` shows what there is"
 MOST_HOLDERS = 5
 MOST_LABELS = 5
