@@ -7,7 +7,7 @@ matches(selector, holder, picture)
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from functools import lru_cache
 
 from orchestrator.model import AppId, Kid, Resource
 
+MOST_SHARING = 50  # holders of one key without a word: so many are in danger when it leaks
 OIDC = "OPENID_CONNECT"
 NOUNS: Mapping[Resource, tuple[str, str]] = {  # one, and many
     Resource.APP: ("app", "apps"),
@@ -52,6 +53,14 @@ class Holder:
     def is_active(self) -> bool:
         """Say whether people can use it; a list that does not say counts as yes."""
         return self.status in (None, "ACTIVE")
+
+
+LISTED: Mapping[str, Callable[[Holder], str | None]] = {  # what filters ask, and a list shows
+    "id": lambda holder: holder.id,
+    "status": lambda holder: holder.status,
+    "name": lambda holder: holder.name,
+    "credentials.signing.kid": lambda holder: holder.kid,
+}
 
 
 class SelectorKind(StrEnum):
@@ -118,12 +127,7 @@ def read_filter(expression: str) -> tuple[str, str] | None:
     Okta takes one expression with `eq` (List applications, parameter `filter`).
     """
     match = FILTER.fullmatch(expression)
-    if match is None or match["property"] not in (
-        "id",
-        "status",
-        "name",
-        "credentials.signing.kid",
-    ):
+    if match is None or match["property"] not in LISTED:
         return None
     return match["property"], match["value"]
 
@@ -189,13 +193,7 @@ def passes(expression: str, holder: Holder, picture: Picture) -> bool:
     if local is None:
         return holder.id in picture.filtered.get(expression, frozenset())
     property_, value = local
-    found = {
-        "id": holder.id,
-        "status": holder.status,
-        "name": holder.name,
-        "credentials.signing.kid": holder.kid,
-    }
-    return found[property_] == value
+    return LISTED[property_](holder) == value
 
 
 def selected(selector: Selector, resource: Resource, picture: Picture) -> Iterator[Holder]:

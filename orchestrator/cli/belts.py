@@ -7,6 +7,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import islice
 
+from orchestrator.cli.opening import record_of
 from orchestrator.cli.options import Execution
 from orchestrator.engine.checksum import checksum_of, matches_checksum
 from orchestrator.engine.keys import look_up
@@ -84,9 +85,7 @@ async def keys_looked_up(
     for position, job in enumerate(jobs):
         if job.wanted.kind not in LOOKED_UP:
             continue
-        record = known.get(job.name) or JobRecord(
-            position=position, name=job.name, key=job.key, wanted=job.wanted, dropped={}
-        )
+        record = record_of(position, job, known.get(job.name))
         key = record.key if record.key.is_known else await look_up(api, record)
         if isinstance(key, KeyRef):
             found[job.name] = replace(record, key=key)

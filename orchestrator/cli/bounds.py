@@ -6,10 +6,10 @@ from collections.abc import Collection, Sequence
 from math import ceil
 from pathlib import Path
 
-from orchestrator.engine.cautions import MOST_SHARING
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import UsageError
+from orchestrator.holders import MOST_SHARING
 from orchestrator.model import AppId, RunId
 from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.settings import hook_commands

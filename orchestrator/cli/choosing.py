@@ -86,9 +86,8 @@ async def choose(execution: Execution, org: str, store: Store, api: OktaApi) -> 
         AccessError: the org refuses our credential.
     """
     questions = questions_of_plan(execution.plan)
-    is_open = any(job.is_open for job in execution.asked)
-    if questions.are_none or (is_bare_sandbox(execution) and not is_open):
-        return Chosen(jobs=execution.asked)
+    if questions.are_none or (is_bare_sandbox(execution) and not execution.is_open):
+        return Chosen(execution.asked)
     if is_bare_sandbox(execution):
         raise UsageError(
             "this plan picks its targets out of an org, and the sandbox has none to pick from",
@@ -97,6 +96,7 @@ async def choose(execution: Execution, org: str, store: Store, api: OktaApi) -> 
         )
     begun = None if execution.options.fresh else begun_with(execution, org, store)
     if begun is not None:
+        is_open = execution.is_open
         return as_begun(execution, store.archive, begun) if is_open else Chosen(execution.asked)
     book = execution.book or store.certificates(org)
     if questions.asks_ends and execution.book is None:

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from orchestrator.cli.inventories import InventoryOptions, restricted, take_all
 from orchestrator.cli.picker import pick
-from orchestrator.cli.render import escape
+from orchestrator.cli.render import escape, print_note
 from orchestrator.cli.terraform import managed_apps
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.inventory.draft import (
@@ -82,7 +82,7 @@ def write_draft(options: DraftOptions) -> ExitCode:
         OrchestratorError: the org cannot be looked at, or a file not be read or written.
     """
     check_options(options)
-    managed = managed_apps(options.terraform_state) if options.terraform_state else frozenset()
+    managed = managed_apps(options.terraform_state)
     profiles = load_profiles(profiles_path(options.config, os.environ))
     console = Console(stderr=True, highlight=False)
     inventory = inventory_for(options, profiles, console)
@@ -147,7 +147,7 @@ def inventory_for(options: DraftOptions, profiles: Profiles, console: Console) -
     if taken.inventory is None:
         raise taken.problem or UsageError("the org could not be looked at")
     for note in taken.inventory.notes:
-        console.print(f"[yellow]note[/]: {escape(note)}", soft_wrap=True)
+        print_note(console, note)
     return taken.inventory
 
 

@@ -13,7 +13,7 @@ from rich.console import Console
 
 from orchestrator.cli.arguments import DiffChoice
 from orchestrator.cli.listing import change_line
-from orchestrator.cli.render import escape
+from orchestrator.cli.render import escape, print_note
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.holders import NOUNS
 from orchestrator.inventory.compare import Change, compare, is_other_org
@@ -70,7 +70,7 @@ def say(old: Inventory, new: Inventory, changes: Sequence[Change]) -> None:
     times = f"{old.taken_at:%Y-%m-%d %H:%M} and {new.taken_at:%Y-%m-%d %H:%M} UTC"
     console.print(escape(f"{new.org}: {number} between {times}"), soft_wrap=True)
     for note in notes_on(old, new):
-        console.print(f"[yellow]note[/]: {escape(note)}", soft_wrap=True)
+        print_note(console, note)
 
 
 def notes_on(old: Inventory, new: Inventory) -> list[str]:

@@ -11,12 +11,13 @@ from random import Random
 
 import anyio
 
+from orchestrator.cli.arguments import PlanOutputChoice
 from orchestrator.cli.belts import LOOKED_UP, check_changes, checksum
 from orchestrator.cli.bounds import chosen_targets, run_settings
 from orchestrator.cli.closing import after_words, conclude
 from orchestrator.cli.due import is_due, steps_now, waits_in
 from orchestrator.cli.opening import OpenedRun
-from orchestrator.cli.options import Execution, Options, Output
+from orchestrator.cli.options import Execution, Options
 from orchestrator.cli.preparing import (
     hold_share_against_belts,
     known_keys,
@@ -70,14 +71,11 @@ def execute(options: Options) -> ExitCode:
     clock, random = SystemClock(), Random()  # noqa: S311 - jitter and run ids, no secrets
     plan = load_plan(options.plan)
     jobs = resolve(plan)
-    # Before any call, as far as the plan alone tells.
-    if not any(job.is_open for job in jobs):
-        chosen_targets(options.targets, jobs)
     if not options.dry_run:
-        check_changes(plan.limits, jobs)
+        check_changes(plan.limits, jobs)  # before any call, as far as the plan alone tells
     run_id = new_run_id(clock, random)
     stream = None
-    if options.output is Output.NDJSON:
+    if options.output is PlanOutputChoice.ndjson:
         stream = EventStream(sys.stdout, clock=clock, run_id=run_id, dry_run=options.dry_run)
     screen = Screen(quiet=options.quiet)
     execution = Execution(
@@ -86,13 +84,15 @@ def execute(options: Options) -> ExitCode:
         asked=jobs,
         jobs=jobs,
         run_id=run_id,
-        managed=managed_apps(options.terraform_state) if options.terraform_state else frozenset(),
+        managed=managed_apps(options.terraform_state),
         clock=clock,
         random=random,
         screen=screen,
         stream=stream,
         observer=Broadcast([screen, stream] if stream else [screen]),
     )
+    if not execution.is_open:
+        execution = replace(execution, only=chosen_targets(options.targets, jobs))
     try:
         return anyio.run(carry_out, execution)
     except OrchestratorError as error:
@@ -185,9 +185,9 @@ def tell(execution: Execution, result: RunResult) -> ExitCode:
     code = exit_code(result, detailed=execution.options.detailed)
     counts = {status.value: count for status, count in result.counts.items()}
     execution.observer.notify(RunFinished(counts=counts, exit_code=code))
-    if execution.options.output is Output.JSON:
+    if execution.options.output is PlanOutputChoice.json:
         sys.stdout.writelines(json_pieces(result))
-    elif execution.options.output is Output.MARKDOWN:
+    elif execution.options.output is PlanOutputChoice.markdown:
         sys.stdout.writelines(markdown_pieces(result))
     return code
 

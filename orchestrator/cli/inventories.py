@@ -16,7 +16,7 @@ from rich.console import Console
 from orchestrator.cli.arguments import InventoryChoice
 from orchestrator.cli.choosing import certificates_of
 from orchestrator.cli.listing import table_lines
-from orchestrator.cli.render import escape
+from orchestrator.cli.render import escape, print_note
 from orchestrator.cli.showcase import showcase_org
 from orchestrator.cli.watching import Watch
 from orchestrator.cli.wiring import (
@@ -157,7 +157,8 @@ async def take_all(
 ) -> list[Taken]:
     """Look at all orgs at once: each has rate limits of its own, and none waits for another."""
     taken: dict[int, Taken] = {}
-    with open_store(options, console) as store, Watch(console, quiet=options.quiet) as watch:
+    watch = Watch(console, quiet=options.quiet)
+    with open_store(options, console) as store, watch.progress:
 
         async def take(number: int, name: str | None) -> None:
             taken[number] = await take_one(options, name, store, watch)
@@ -176,8 +177,7 @@ def open_store(options: InventoryOptions, console: Console) -> Store:
     try:
         return Store.open(state_folder(options.state, os.environ) / FILE_NAME, clock=clock)
     except StateError as error:
-        text = f"[yellow]note[/]: certificates are not remembered: {escape(error.message)}"
-        console.print(text, soft_wrap=True)
+        print_note(console, f"certificates are not remembered: {error.message}")
         return Store.memory(clock=clock)
 
 
@@ -282,4 +282,4 @@ def print_summary(taken: Taken, console: Console, *, quiet: bool) -> None:
     text = f"{name_of(inventory)}: {told(totals_of(inventory))} ({calls})"
     console.print(escape(text), soft_wrap=True)
     for note in inventory.notes:
-        console.print(f"[yellow]note[/]: {escape(note)}", soft_wrap=True)
+        print_note(console, note)

@@ -81,6 +81,32 @@ Matched = Annotated[
 ]
 
 
+def filters_of(
+    expiring_within: str | None,
+    signing_with: str | None,
+    label: str | None,
+    status: str | None,
+    *,
+    shared: bool,
+    sha1: bool,
+) -> Filters:
+    """Return what the options ask of rows.
+
+    Raises:
+        UsageError: a duration is none.
+    """
+    from orchestrator.cli.durations import duration_of
+
+    return Filters(
+        expiring_within=duration_of(expiring_within, "--expiring-within"),
+        sha1=sha1,
+        shared=shared,
+        status=status,
+        label=label,
+        signing_with=Kid(signing_with) if signing_with else None,
+    )
+
+
 @commands.command()
 def inventory(
     *,
@@ -108,18 +134,9 @@ def inventory(
     verbose: Verbose = False,
 ) -> int:
     """List what signs with which key, until when, and who shares it. Changes nothing."""
-    from orchestrator.cli.durations import duration_of
     from orchestrator.cli.inventories import InventoryOptions, show_inventory
 
     start_logging(verbose=verbose)
-    filters = Filters(
-        expiring_within=duration_of(expiring_within, "--expiring-within"),
-        sha1=sha1,
-        shared=shared,
-        status=status,
-        label=label,
-        signing_with=Kid(signing_with) if signing_with else None,
-    )
     return show_inventory(
         InventoryOptions(
             profiles=tuple(dict.fromkeys(profile or ())),
@@ -127,7 +144,9 @@ def inventory(
             config=config,
             resources=resource.resources,
             all_keys=all_keys,
-            filters=filters,
+            filters=filters_of(
+                expiring_within, signing_with, label, status, shared=shared, sha1=sha1
+            ),
             lists_all=lists_all,
             order=sort,
             output=output,

@@ -123,7 +123,7 @@ def run(
 ) -> int:
     """Do what is due of a plan, and write the report. Goes on where it stopped."""
     from orchestrator.cli.execute import execute
-    from orchestrator.cli.options import Options, Output
+    from orchestrator.cli.options import Options
 
     start_logging(verbose=verbose)
     options = Options(
@@ -143,7 +143,7 @@ def run(
         terraform_state=terraform_state,
         state=state,
         lock_timeout=lock_timeout,
-        output=Output(output.value),
+        output=output,
         report_dir=report_dir,
         quiet=quiet,
         detailed=detailed_exitcode,

@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from pathlib import Path
 from random import Random
 
+from orchestrator.cli.arguments import PlanOutputChoice
 from orchestrator.cli.render import Screen
 from orchestrator.clock import Clock
 from orchestrator.engine.resume import ResolvedJob
@@ -20,15 +20,6 @@ from orchestrator.plan.schema import Plan
 from orchestrator.report.stream import EventStream
 from orchestrator.store.base import CertificateBook
 from orchestrator.store.lock import state_folder
-
-
-class Output(StrEnum):
-    """What goes to stdout. Text for people always goes to stderr."""
-
-    TEXT = "text"
-    JSON = "json"
-    NDJSON = "ndjson"
-    MARKDOWN = "markdown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,7 +42,7 @@ class Options:
     targets: str | None = None
     state: Path | None = None
     lock_timeout: float = 0.0
-    output: Output = Output.TEXT
+    output: PlanOutputChoice = PlanOutputChoice.text
     report_dir: Path | None = None
     quiet: bool = False
     detailed: bool = False
@@ -104,6 +95,11 @@ class Execution:
     screen: Screen
     stream: EventStream | None
     observer: Broadcast
+
+    @property
+    def is_open(self) -> bool:
+        """Say whether only the org can answer what some of the targets are."""
+        return any(job.is_open for job in self.asked)
 
     @property
     def report_folder(self) -> Path:

@@ -16,9 +16,8 @@ from orchestrator.cli.inventory import (
     SigningWith,
     Status,
     Within,
+    filters_of,
 )
-from orchestrator.inventory.filters import Filters
-from orchestrator.model import Kid
 
 commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 plans = typer.Typer(
@@ -113,7 +112,7 @@ def new(
         config=config,
         saved=saved,
         resources=resource.resources,
-        filters=chosen(expiring_within, signing_with, label, status, shared=shared, sha1=sha1),
+        filters=filters_of(expiring_within, signing_with, label, status, shared=shared, sha1=sha1),
         picks=pick,
         takes_all=yes,
         allow_oidc=allow_oidc,
@@ -130,29 +129,3 @@ def new(
         quiet=quiet,
     )
     return write_draft(options)
-
-
-def chosen(
-    expiring_within: str | None,
-    signing_with: str | None,
-    label: str | None,
-    status: str | None,
-    *,
-    shared: bool,
-    sha1: bool,
-) -> Filters:
-    """Return what the options ask of rows.
-
-    Raises:
-        UsageError: a duration is none.
-    """
-    from orchestrator.cli.durations import duration_of
-
-    return Filters(
-        expiring_within=duration_of(expiring_within, "--expiring-within"),
-        sha1=sha1,
-        shared=shared,
-        status=status,
-        label=label,
-        signing_with=Kid(signing_with) if signing_with else None,
-    )

@@ -99,8 +99,9 @@ async def with_targets(
         execution = replace(execution, book=book)
     chosen = await choose(execution, access.url, memory, api)
     execution.screen.show_notices(chosen.notices)
-    only = chosen_targets(options.targets, chosen.jobs)
-    execution = replace(execution, jobs=chosen.jobs, signing=chosen.signing, only=only)
+    if execution.is_open:
+        execution = replace(execution, only=chosen_targets(options.targets, chosen.jobs))
+    execution = replace(execution, jobs=chosen.jobs, signing=chosen.signing)
     hold_against_belts(execution, access)
     return execution
 

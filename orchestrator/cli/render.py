@@ -82,6 +82,11 @@ def escape(text: str) -> str:
     return markup.escape(on_one_line(text))
 
 
+def print_note(console: Console, text: str) -> None:
+    """Tell a person what an org did not show, or what could not be done besides."""
+    console.print(f"[yellow]note[/]: {escape(text)}", soft_wrap=True)
+
+
 class Screen:
     """An observer that shows progress while the run goes on, and its result at the end."""
 

@@ -19,9 +19,9 @@ from orchestrator.cli.archives import (
     locked_run,
     plan_if_there,
 )
+from orchestrator.cli.arguments import OutputChoice
 from orchestrator.cli.bounds import targets_in, workers_of
 from orchestrator.cli.opening import this_session
-from orchestrator.cli.options import Output
 from orchestrator.cli.render import Screen
 from orchestrator.cli.signals import signalling
 from orchestrator.cli.wiring import OrgAccess, open_api, timeouts
@@ -51,7 +51,7 @@ class RollbackOptions:
     dry_run: bool = False
     state: Path | None = None
     lock_timeout: float = 0.0
-    output: Output = Output.TEXT
+    output: OutputChoice = OutputChoice.text
     report_dir: Path | None = None
     quiet: bool = False
 
@@ -135,7 +135,7 @@ def scene_of(
 ) -> Scene:
     screen = Screen(quiet=options.quiet)
     observer = Broadcast([screen])
-    if options.output is Output.NDJSON:
+    if options.output is OutputChoice.ndjson:
         stream = EventStream(sys.stdout, clock=clock, run_id=record.run_id, dry_run=options.dry_run)
         observer.observers.append(stream)
     only = None
@@ -210,7 +210,7 @@ async def preview(scene: Scene, context: RunContext) -> ExitCode:
     async with signalling(rollback):
         await rollback.execute()
     lines = [activation_line(each) for each in found.activations]
-    if scene.options.output is Output.JSON:
+    if scene.options.output is OutputChoice.json:
         head = {"dry_run": True, "run_id": scene.record.run_id, "targets": lines}
         sys.stdout.write(json.dumps(head, indent=2) + "\n")
     scene.screen.show_rollback(found.activations)
@@ -238,7 +238,7 @@ async def take_back(scene: Scene, context: RunContext) -> ExitCode:
     result = with_packs(result, folder)
     paths = write_reports(result, folder, scene.report.formats)
     scene.screen.show_result(result, paths, seconds=scene.clock.monotonic() - started)
-    if scene.options.output is Output.JSON:
+    if scene.options.output is OutputChoice.json:
         sys.stdout.writelines(json_pieces(result))
     return code_of(context)
 

@@ -90,7 +90,6 @@ def rollback(
     verbose: Verbose = False,
 ) -> int:
     """Put back the key that each activated target signed with before. Can be run again."""
-    from orchestrator.cli.options import Output
     from orchestrator.cli.rollback import RollbackOptions, roll_back
 
     start_logging(verbose=verbose)
@@ -102,7 +101,7 @@ def rollback(
             dry_run=dry_run,
             state=state,
             lock_timeout=lock_timeout,
-            output=Output(output.value),
+            output=output,
             report_dir=report_dir,
             quiet=quiet,
         )

@@ -14,7 +14,7 @@ import msgspec
 
 from orchestrator.errors import InputError
 from orchestrator.model import AppId
-from orchestrator.plan.files import open_regular, reason, stamp_of
+from orchestrator.plan.files import read_regular, reason
 
 LARGEST = 256 * 1024 * 1024  # bytes
 VERSION = 4  # since Terraform 0.12, and in all of OpenTofu
@@ -90,14 +90,16 @@ class State(msgspec.Struct):
     backend: msgspec.Raw = ABSENT  # in .terraform, where there is no state
 
 
-def managed_apps(path: Path) -> frozenset[AppId]:
-    """Return the ids of all apps and identity providers that a Terraform state manages.
+def managed_apps(path: Path | None) -> frozenset[AppId]:
+    """Return the ids of all apps and IdPs that a Terraform state manages; none without a state.
 
     Modules of any depth are looked into, and every instance counts.
 
     Raises:
         InputError: the file cannot be read, or is no state that we can read, and what to give.
     """
+    if path is None:
+        return frozenset()
     state = parsed(read(path), path)
     return frozenset(
         AppId(identity)
@@ -109,12 +111,10 @@ def managed_apps(path: Path) -> frozenset[AppId]:
 
 def read(path: Path) -> bytes:
     try:
-        with open_regular(path) as handle:
-            size = stamp_of(handle).size
-            data = handle.read(LARGEST) if size <= LARGEST else b""
+        data = read_regular(path, LARGEST)
     except (OSError, ValueError) as error:
         raise InputError(f"the state {path} cannot be read: {reason(error)}") from None
-    if size > LARGEST:
+    if data is None:
         most = f"{LARGEST // 1024 // 1024} MiB"
         raise InputError(f"the state {path} is larger than {most}", hint="is it really a state?")
     return data.removeprefix(b"\xef\xbb\xbf")

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from types import TracebackType
-from typing import Self
 
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
@@ -14,7 +12,7 @@ from orchestrator.events import CallPaced, Event
 
 
 class Watch:
-    """Shows all orgs; start and end it as a context."""
+    """Shows all orgs, while its `progress` is entered."""
 
     def __init__(self, console: Console, *, quiet: bool) -> None:
         self.quiet = quiet
@@ -27,18 +25,6 @@ class Watch:
             transient=True,
             disable=quiet or not console.is_terminal,
         )
-
-    def __enter__(self) -> Self:
-        self.progress.start()
-        return self
-
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
-        self.progress.stop()
 
     def of(self, name: str | None) -> OrgWatch:
         """Return what watches one org; None: there is only one."""

@@ -16,6 +16,7 @@ from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, FaultScriptError, UsageError
 from orchestrator.events import Observer
 from orchestrator.halt import Halt
+from orchestrator.holders import MOST_SHARING
 from orchestrator.hooks import HookRun, run_hook
 from orchestrator.model import AppId, Resource
 from orchestrator.okta.api import OktaApi
@@ -24,7 +25,7 @@ from orchestrator.okta.http import Timeouts, Transport, open_session
 from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.plan.org_url import check_org_url, is_same_org
-from orchestrator.plan.profiles import MOST_SHARING, Profiles, load_profiles, profiles_path
+from orchestrator.plan.profiles import Profiles, load_profiles, profiles_path
 from orchestrator.plan.schema import InlineOrg, Plan
 from orchestrator.report.formats import packs_name
 from orchestrator.report.handoff import PackWriter

@@ -11,12 +11,12 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import StrEnum
 
+from orchestrator.holders import MOST_SHARING
 from orchestrator.model import AppId, AppSnapshot, Certificate, Kid
 from orchestrator.store.base import EventRecord
 
 CAUTIONED = "cautioned"  # a kind of event
 MOST_NAMED = 10  # apps that a caution names
-MOST_SHARING = 50  # apps that may share a key without a word
 LEAST_BITS = 2048
 LEAST_LEFT = timedelta(days=90)
 CURVE_BITS = frozenset({192, 224, 256, 384, 521})  # keys of elliptic curves: not short at all

@@ -4,19 +4,16 @@ from __future__ import annotations
 
 from orchestrator.engine.activation import Ruling, change_to_activate, decide
 from orchestrator.engine.context import RunContext
-from orchestrator.engine.staging import Observation
+from orchestrator.engine.staging import WOULD_HOLD, Observation
 from orchestrator.model import (
     Activation,
     ActivationState,
     AppSnapshot,
     Outcome,
-    Status,
 )
 from orchestrator.okta.document import SignerDocument
 from orchestrator.rollout import JobSettings
 from orchestrator.store.base import JobRecord
-
-WOULD_HOLD = (Status.PLANNED, Status.ALREADY_PRESENT)
 
 
 async def foresee(

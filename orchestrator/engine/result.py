@@ -7,8 +7,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
-from orchestrator.engine.cautions import CAUTIONED, MOST_SHARING, Caution, cautions_told
+from orchestrator.engine.cautions import CAUTIONED, Caution, cautions_told
 from orchestrator.errors import ExitCode
+from orchestrator.holders import MOST_SHARING
 from orchestrator.model import (
     Activation,
     ActivationState,

@@ -18,7 +18,7 @@ from orchestrator.errors import InputError
 from orchestrator.holders import Holder
 from orchestrator.inventory.record import Inventory, Row, rows_of
 from orchestrator.model import AppId, Certificate, Kid, Resource
-from orchestrator.plan.files import open_regular, reason, stamp_of
+from orchestrator.plan.files import read_regular, reason
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.writing import write_pieces
 
@@ -212,9 +212,7 @@ def read_inventory(path: Path) -> Inventory:
 
 def read_capped(path: Path) -> bytes:
     try:
-        with open_regular(path) as handle:
-            is_small = stamp_of(handle).size <= MOST_BYTES
-            data = handle.read(MOST_BYTES) if is_small else None
+        data = read_regular(path, MOST_BYTES)
     except (OSError, ValueError) as error:
         raise InputError(f"{path} cannot be read: {reason(error)}") from error
     if data is None:

@@ -38,6 +38,19 @@ def open_regular(path: Path) -> BinaryIO:
     return handle
 
 
+def read_regular(path: Path, most: int) -> bytes | None:
+    """Return what is in a regular file; None where that is more than so many bytes.
+
+    Raises:
+        OSError, ValueError: it cannot be read; see `open_regular`.
+    """
+    with open_regular(path) as handle:
+        if stamp_of(handle).size > most:
+            return None
+        data = handle.read(most + 1)
+    return data if len(data) <= most else None
+
+
 def is_missing(path: Path) -> bool:
     """Say whether nothing is at a path. What this user may not look for may be there."""
     try:

@@ -7,19 +7,11 @@ from typing import Annotated, TypeAlias
 
 from pydantic import PlainValidator, WithJsonSchema
 
+from orchestrator.holders import LISTED
 from orchestrator.plan.fields import text_of
 from orchestrator.plan.refusal import closest, echo, refused
 
-# The first four are answered from the list itself (holders.read_filter), the others by Okta.
-PROPERTIES = (
-    "id",
-    "status",
-    "name",
-    "credentials.signing.kid",
-    "user.id",
-    "group.id",
-    "settings.slo.enabled",
-)
+PROPERTIES = (*LISTED, "user.id", "group.id", "settings.slo.enabled")  # the last: for Okta only
 SLO = "settings.slo.enabled"  # the one property that is true or false
 STATUSES = ("ACTIVE", "INACTIVE")  # of what a list of apps shows
 HAS_STATUS = " or ".join(STATUSES)

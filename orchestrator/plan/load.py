@@ -12,7 +12,7 @@ from typing import TypeVar
 from pydantic import ValidationError
 
 from orchestrator.errors import PlanError, Problem
-from orchestrator.plan.files import open_regular, reason
+from orchestrator.plan.files import read_regular, reason
 from orchestrator.plan.part import Part
 from orchestrator.plan.problems import problems_of, refuse
 from orchestrator.plan.refusal import EMPTY
@@ -22,6 +22,7 @@ from orchestrator.plan.yaml_events import MANY_APPS, YamlTree, read_tree
 from orchestrator.plan.yaml_syntax import decode
 
 MAX_BYTES = 64 * 1024 * 1024
+BEGIN = "begin with version: 1, name: and jobs:"
 
 P = TypeVar("P", bound=Part)
 
@@ -45,7 +46,10 @@ def load_plan_text(text: bytes, *, file: str, folder: Path) -> Plan:
     with without_gc():
         tree = read_tree(decode(text, file), file)
         if not isinstance(tree.root, PlacedMap):
-            raise refuse([*tree.problems, whole_problem(tree, file)])
+            message = "a plan is a mapping, not a single value or a list"
+            if tree.root is EMPTY:
+                message = "the plan is empty"
+            raise refuse([*tree.problems, problem_with_all(tree, file, message, BEGIN)])
         digest = hashlib.sha256(text).hexdigest()
         origin = Origin(file=file, folder=folder, digest=digest, tree=tree.root)
         return validate(Plan, origin, tree.problems)
@@ -75,13 +79,9 @@ def validate(kind: type[P], origin: Origin, found: list[Problem]) -> P:
     raise refuse(found)
 
 
-def whole_problem(tree: YamlTree, file: str) -> Problem:
-    """Return why something that is not a mapping is no plan."""
-    message = "a plan is a mapping, not a single value or a list"
-    if tree.root is EMPTY:
-        message = "the plan is empty"
+def problem_with_all(tree: YamlTree, file: str, message: str, hint: str) -> Problem:
+    """Return the problem of a file that is no mapping at all."""
     line, column = tree.place
-    hint = "begin with version: 1, name: and jobs:"
     return Problem(file=file, line=line, column=column, path="", message=message, hint=hint)
 
 
@@ -92,12 +92,11 @@ def read_bytes(path: Path, *, what: str, most: int, hint: str | None = None) -> 
         PlanError: it cannot be read, or is larger.
     """
     try:
-        with open_regular(path) as handle:
-            data = handle.read(most + 1)
+        data = read_regular(path, most)
     except (OSError, ValueError) as error:
         message, hint = f"{what} cannot be read: {reason(error)}", None
     else:
-        if len(data) <= most:
+        if data is not None:
             return data
         message = f"{what} is larger than {most // 2**20} MiB"
     problem = Problem(file=str(path), line=1, column=1, path="", message=message, hint=hint)

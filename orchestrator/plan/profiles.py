@@ -20,23 +20,23 @@ from typing import Annotated
 from platformdirs import user_config_path
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from orchestrator.errors import ConfigError, PlanError, Problem
+from orchestrator.errors import ConfigError, PlanError
+from orchestrator.holders import MOST_SHARING
 from orchestrator.plan.fields import AppIdField, Count, OrgUrl
 from orchestrator.plan.files import is_missing
-from orchestrator.plan.load import read_bytes, validate
+from orchestrator.plan.load import problem_with_all, read_bytes, validate
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.part import Part, refuse_repeats
 from orchestrator.plan.problems import refuse
 from orchestrator.plan.refusal import EMPTY, closest, refused
 from orchestrator.plan.schema import PROFILE_HINT, Auth, Origin, profile_pattern
 from orchestrator.plan.tree import PlacedMap
-from orchestrator.plan.yaml_events import YamlTree, read_tree
+from orchestrator.plan.yaml_events import read_tree
 from orchestrator.plan.yaml_syntax import decode
 
 CONFIG_VARIABLE = "OKTA_KEYS_CONFIG"
 WHAT = "the configuration"
 MAX_BYTES = 4 * 1024 * 1024
-MOST_SHARING = 50  # apps with one key: so many are in danger when it leaks
 MOST_NAMED = 10  # profiles in a hint
 EXAMPLE = "profiles: {acme: {url: https://acme.okta.com, auth: {token: env:ACME_TOKEN}}}"
 
@@ -166,14 +166,7 @@ def load_config(path: Path) -> Config:
     if tree.root is EMPTY and not tree.problems:
         return Config()
     if not isinstance(tree.root, PlacedMap):
-        raise refuse([*tree.problems, whole_problem(tree, file)])
+        message = "a configuration is a mapping, not a single value or a list"
+        problem = problem_with_all(tree, file, message, f"begin with {EXAMPLE}")
+        raise refuse([*tree.problems, problem])
     return validate(Config, Origin(file=file, folder=path.parent, tree=tree.root), tree.problems)
-
-
-def whole_problem(tree: YamlTree, file: str) -> Problem:
-    """Return why something that is not a mapping is no configuration."""
-    line, column = tree.place
-    message = "a configuration is a mapping, not a single value or a list"
-    return Problem(
-        file=file, line=line, column=column, path="", message=message, hint=f"begin with {EXAMPLE}"
-    )

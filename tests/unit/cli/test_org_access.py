@@ -10,9 +10,9 @@ import pytest
 
 from orchestrator.cli.wiring import OrgAccess, org_access, sandbox_for, seed_apps
 from orchestrator.errors import ConfigError, PlanError, UsageError
+from orchestrator.holders import MOST_SHARING
 from orchestrator.model import NEW_KID, AppId, KeyRef, Kid
 from orchestrator.plan.load import load_plan_text
-from orchestrator.plan.profiles import MOST_SHARING
 from orchestrator.plan.schema import Plan
 from orchestrator.sandbox.faults import FaultScript
 from orchestrator.sandbox.org import SandboxOrg

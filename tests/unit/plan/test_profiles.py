@@ -11,12 +11,12 @@ from platformdirs import user_config_path
 from pydantic import ValidationError
 
 from orchestrator.errors import ConfigError, ExitCode, PlanError
+from orchestrator.holders import MOST_SHARING
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.profiles import (
     EXAMPLE,
     MAX_BYTES,
-    MOST_SHARING,
     Profiles,
     load_profiles,
     profiles_path,
