@@ -12,12 +12,11 @@ from dataclasses import dataclass
 
 from orchestrator.cli.options import Execution
 from orchestrator.engine.resume import ResolvedJob, digest_of
-from orchestrator.errors import CallError, Halted, UsageError
+from orchestrator.errors import UsageError
 from orchestrator.holders import Picture, Questions
-from orchestrator.inventory.take import take_picture
+from orchestrator.inventory.take import id_of_org, take_picture
 from orchestrator.model import KeyRef, KeySpec, Target
 from orchestrator.okta.api import OktaApi
-from orchestrator.okta.wire import CallTrace
 from orchestrator.plan.resolved import ResolvedJob as PlannedJob
 from orchestrator.plan.targets import questions_of_plan, resolve
 from orchestrator.rollout import JobSettings
@@ -164,11 +163,4 @@ async def certificates_of(api: OktaApi, org: str, store: Store) -> CertificateBo
 
     That costs no rate limit. An org that does not say who it is, is known by its URL.
     """
-    try:
-        reply = await api.organization(CallTrace())
-    except Halted:
-        raise
-    except CallError:
-        return store.certificates(org)
-    name = reply.value.id if reply.value else None
-    return store.certificates(name or org)
+    return store.certificates(await id_of_org(api) or org)

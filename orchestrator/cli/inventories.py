@@ -14,7 +14,6 @@ import anyio
 from rich.console import Console
 
 from orchestrator.cli.arguments import InventoryChoice
-from orchestrator.cli.choosing import certificates_of
 from orchestrator.cli.listing import table_lines
 from orchestrator.cli.render import escape, print_note
 from orchestrator.cli.showcase import showcase_org
@@ -35,7 +34,7 @@ from orchestrator.inventory.filters import Filters, Listed, Order, listing
 from orchestrator.inventory.formats import json_pieces, name_of, write_csv
 from orchestrator.inventory.record import Inventory
 from orchestrator.inventory.saved import read_inventory, write_inventory
-from orchestrator.inventory.take import take_inventory
+from orchestrator.inventory.take import id_of_org, take_inventory
 from orchestrator.inventory.totals import counted, told, totals_of
 from orchestrator.model import Resource
 from orchestrator.plan.profiles import load_profiles, profiles_path
@@ -199,10 +198,12 @@ async def take_one(
                 observer=Broadcast([observer]),
             ) as api,
         ):
+            org_id = await id_of_org(api)
             inventory = await take_inventory(
                 api,
-                await certificates_of(api, access.url, store),
+                store.certificates(org_id or access.url),
                 org=access.url,
+                org_id=org_id,
                 profile=access.profile,
                 resources=options.resources,
                 all_keys=options.all_keys,

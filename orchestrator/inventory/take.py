@@ -70,6 +70,7 @@ async def take_inventory(
     book: CertificateBook,
     *,
     org: str,
+    org_id: str | None = None,
     profile: str | None,
     resources: Sequence[Resource],
     all_keys: bool = False,
@@ -79,9 +80,10 @@ async def take_inventory(
 ) -> Inventory:
     """Find out what everything in an org signs with; `all_keys`: and what else it holds.
 
-    Costs a list call per 200 holders, and one per key that the book does not know; with `all_keys`
-    one per holder that signs. What the org does not let us see is told in `unknown` and `notes`,
-    in words that may be the org's. `progress` is told often; it must be quick.
+    `org_id` is what the org says it is: see `id_of_org`. Costs a list call per 200 holders, and one
+    per key that the book does not know; with `all_keys` one per holder that signs. What the org
+    does not let us see is told in `unknown` and `notes`, in words that may be the org's. `progress`
+    is told often; it must be quick.
 
     Raises:
         CallError: the org does not list its apps.
@@ -92,7 +94,6 @@ async def take_inventory(
     listed, notes = await list_all(api, tuple(dict.fromkeys(resources)), progress)
     holders = [holder for each in listed.values() for holder in each]
     taken_at = api.pacer.org_time(clock.wall())
-    org_id = await id_of_org(api)
     reader = CertificateReader(api, book, workers=workers, progress=progress)
     signing = [holder for holder in holders if holder.signs]
     await (reader.read_all(signing) if all_keys else reader.read_active(signing))

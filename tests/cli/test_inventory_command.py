@@ -106,7 +106,7 @@ async def test_a_table_of_what_ends_next(tmp_path: Path) -> None:
     host = at.env["OKTA_CLIENT_ORGURL"].removeprefix("http://")
     assert ended.err == (
         f"{host}: 6 apps and 1 identity provider, of which 6 sign with 5 keys; 1 ended; "
-        "1 ends within 30 days; 3 end within 90 days; 1 with SHA-1; 1 shared (9 calls)\n"
+        "1 ends within 30 days; 3 end within 90 days; 1 with SHA-1; 1 shared (8 calls)\n"
     )
 
 

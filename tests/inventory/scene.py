@@ -12,7 +12,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
 from orchestrator.inventory.record import Inventory, Row, rows_of
-from orchestrator.inventory.take import take_inventory
+from orchestrator.inventory.take import id_of_org, take_inventory
 from orchestrator.model import Certificate, Resource
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.certificates import certificate_of_text
@@ -80,6 +80,7 @@ async def take(
             api,
             book or new_book(),
             org="https://acme.test",
+            org_id=await id_of_org(api),
             profile="acme",
             resources=resources,
             all_keys=all_keys,

@@ -63,7 +63,7 @@ def assert_all_true(inventory: Inventory, documents: Sequence[Json]) -> None:
 
 async def served(apps: Sequence[Json], idps: Sequence[Json] = (), *keys: Says) -> Inventory:
     """Take an inventory of an org that answers with just these documents, and then no keys."""
-    script = [Says(body=apps), Says(body=idps), Says(body={"id": "00o1"}), *keys, NOT_HERE]
+    script = [Says(body=apps), Says(body=idps), *keys, NOT_HERE]
     async with peer(*script) as org, client(org.url) as api:
         return await take_inventory(
             api, new_book(), org="o", profile=None, resources=BOTH, clock=CLOCK, workers=1
