@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, Iterable, Iterator, Mapping, Sequence
 from itertools import groupby
 
-from anyio.to_thread import run_sync
-
 from orchestrator.engine.cautions import (
     CAUTIONED,
     JobFacts,
@@ -15,16 +13,16 @@ from orchestrator.engine.cautions import (
     cautions_told,
     is_news,
 )
+from orchestrator.engine.certificates import CertificateReader
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.forecast import name_of
-from orchestrator.engine.keys import EachKey, JobKey, read_source
-from orchestrator.engine.pool import run_pool
+from orchestrator.engine.keys import EachKey, JobKey
 from orchestrator.engine.result import Forecast
 from orchestrator.engine.staging import FutureKey, SourceKey
 from orchestrator.errors import AccessError, Halted
 from orchestrator.events import Cautioned
-from orchestrator.model import AppId, AppSnapshot, Certificate, KeyRef, Kid, StopCause
-from orchestrator.okta.endpoints import ENDPOINTS
+from orchestrator.holders import Holder
+from orchestrator.model import AppId, AppSnapshot, Certificate, Kid, StopCause
 from orchestrator.store.base import CertificateBook, JobRecord, TargetRecord
 
 Seen = Mapping[AppId, AppSnapshot]
@@ -128,43 +126,30 @@ class Cautioning:
     async def read_certificates(
         self, jobs: Mapping[int, JobRecord], records: Iterable[TargetRecord]
     ) -> None:
-        """Read the certificates of the keys in use, each once, from a target that signs with it."""
-        unknown: dict[Kid, KeyRef] = {}
-        for record in records:
-            snapshot = self.seen.get(record.target.app)
-            kid = snapshot.kid if snapshot else None
-            if snapshot and kid and kid not in unknown and self.certificate_of(kid) is None:
-                resource = jobs[record.job].key.resource
-                unknown[kid] = KeyRef(app=snapshot.app, kid=kid, resource=resource)
-        found: dict[Kid, Certificate] = {}
-
-        async def read(ref: KeyRef) -> None:
-            if self.context.stop_reason is None:
-                source = await self.read(ref)
-                if source is not None:
-                    found[ref.kid] = source.certificate
-
-        async def feed() -> AsyncGenerator[KeyRef, None]:
-            for ref in unknown.values():
-                yield ref
-
-        for ref in unknown.values():
-            self.context.api.pacer.expect(ENDPOINTS[ref.resource].bucket, 1)
-        await run_pool(feed(), read, workers=self.context.settings.workers)
-        self.known |= found
-        if found and self.book is not None:
-            await run_sync(self.book.keep, found)
-
-    async def read(self, ref: KeyRef) -> SourceKey | None:
-        """Read one key. A preview can do without: what cannot be read is left out."""
+        """Read the certificates of the keys in use, each once; what cannot be read is left out."""
+        context = self.context
+        reader = CertificateReader(context.api, self.book, workers=context.settings.workers)
         try:
-            found = await read_source(self.context.api, ref)
+            await reader.read_active(self.signing(jobs, records))
         except AccessError as error:
-            self.context.stop(StopCause.ACCESS, error.message, error.hint)
-            return None
+            context.stop(StopCause.ACCESS, error.message, error.hint)
         except Halted:
-            return None
-        return None if isinstance(found, str) else found
+            pass
+        self.known |= reader.certificates
+
+    def signing(
+        self, jobs: Mapping[int, JobRecord], records: Iterable[TargetRecord]
+    ) -> Iterator[Holder]:
+        """Yield the targets that were seen to sign with a key whose certificate is not known."""
+        for record in records:
+            seen = self.seen.get(record.target.app)
+            if seen is not None and seen.kid and seen.kid not in self.known:
+                yield Holder(
+                    id=seen.app,
+                    resource=jobs[record.job].key.resource,
+                    sign_on_mode=seen.sign_on_mode,
+                    kid=seen.kid,
+                )
 
     async def tell(self, jobs: Iterable[JobFacts]) -> None:
         """Record what there is to think about, unless it was recorded before, and say so."""

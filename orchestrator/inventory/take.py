@@ -10,9 +10,15 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from sys import intern
 
 from orchestrator.clock import Clock
+from orchestrator.engine.certificates import (
+    CertificateReader,
+    Progress,
+    in_order,
+    in_silence,
+    short,
+)
 from orchestrator.errors import AccessError, CallError, Halted, Refused, ScopeMissing
 from orchestrator.holders import NOUNS, Holder, Picture, Questions
-from orchestrator.inventory.certificates import CertificateReader, Progress, in_order, short
 from orchestrator.inventory.record import Inventory
 from orchestrator.model import AppId, Kid, Resource
 from orchestrator.okta.api import LARGEST_PAGE, OktaApi
@@ -47,7 +53,7 @@ async def take_picture(
         filtered[narrow] = frozenset(holder.id for holder in listed[Resource.APP])
     at = api.pacer.org_time(clock.wall())
     holders = [holder for each in listed.values() for holder in each]
-    reader = CertificateReader(api, book, workers=workers, progress=in_silence)
+    reader = CertificateReader(api, book, workers=workers)
     if questions.asks_ends:
         await reader.read_active(
             holder
@@ -195,7 +201,3 @@ def notes_of(unlisted: Mapping[AppId, str]) -> list[str]:
         f"the keys of {count} holder{'s' * (count != 1)} could not be listed: {why}"
         for why, count in sorted(Counter(unlisted.values()).items())
     ]
-
-
-def in_silence(what: str, done: int, total: int | None) -> None:
-    """Tell nobody."""

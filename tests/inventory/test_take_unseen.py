@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
+from orchestrator.engine.certificates import NOT_LISTED, OTHER_KEY
 from orchestrator.errors import AccessError, Halted, Refused, ScopeMissing
 from orchestrator.halt import Halt
-from orchestrator.inventory.certificates import NOT_LISTED, OTHER_KEY
 from orchestrator.inventory.record import Inventory, rows_of
 from orchestrator.inventory.take import take_inventory
 from orchestrator.model import Kid, Resource

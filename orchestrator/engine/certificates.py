@@ -30,8 +30,12 @@ Progress = Callable[[str, int, int | None], None]  # what, how many, of how many
 T = TypeVar("T")
 
 
+def in_silence(what: str, done: int, total: int | None) -> None:
+    """Tell nobody."""
+
+
 class CertificateReader:
-    """Reads keys, and keeps in the book what it has read, also when it ends early.
+    """Reads keys, and keeps in the book, if there is one, what it has read, also if it ends early.
 
     The failure of one key is a reason in `unknown`, and stops nothing. Both methods that read
     raise:
@@ -40,7 +44,12 @@ class CertificateReader:
     """
 
     def __init__(
-        self, api: OktaApi, book: CertificateBook, *, workers: int, progress: Progress
+        self,
+        api: OktaApi,
+        book: CertificateBook | None,
+        *,
+        workers: int,
+        progress: Progress = in_silence,
     ) -> None:
         self.api = api
         self.book = book
@@ -164,13 +173,13 @@ class CertificateReader:
             return
         self.unknown.pop(kid, None)
         self.certificates[kid] = found
-        if self.book.get(kid) != found:
+        if self.book is not None and self.book.get(kid) != found:
             self.new[kid] = found
 
     async def keep(self) -> None:
         """Write what is new into the book, which may have to wait for another process."""
         new, self.new = self.new, {}
-        if new:
+        if new and self.book is not None:
             await run_sync(self.book.keep, new)
 
 
@@ -193,12 +202,12 @@ def ref_of(holder: Holder) -> KeyRef:
     return KeyRef(app=holder.id, kid=holder.kid or Kid(""), resource=holder.resource)
 
 
-def remembered(book: CertificateBook, kid: Kid) -> Certificate | None:
+def remembered(book: CertificateBook | None, kid: Kid) -> Certificate | None:
     """Return what the book says of a kid, if the certificate itself says the same.
 
     A file may be damaged, or edited, and a wrong date would hide that a certificate ends.
     """
-    known = book.get(kid)
+    known = book.get(kid) if book is not None else None
     try:
         return known if known and certificate_of_text(known.x5c) == known else None
     except ValueError:
