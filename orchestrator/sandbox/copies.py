@@ -93,26 +93,6 @@ class CopiedInventory(msgspec.Struct, frozen=True, kw_only=True):
         return len(set(self.kids()) - self.certificates.keys())
 
 
-def copy_of(
-    document: Mapping[str, object], *, seed: int = 0, clock: Clock | None = None
-) -> SandboxOrg:
-    """Return a copy of the org that an inventory is of.
-
-    Raises:
-        InputError: it is no whole inventory of one org, or of another version.
-    """
-    return copied(inventory_in(document), seed=seed, clock=clock)
-
-
-def read_copy(path: Path, *, seed: int = 0, clock: Clock | None = None) -> SandboxOrg:
-    """Return a copy of the org that an inventory in a file is of.
-
-    Raises:
-        InputError: it cannot be read, is no whole inventory of one org, or of another version.
-    """
-    return copied(read_inventory(path), file=str(path), seed=seed, clock=clock)
-
-
 def read_inventory(path: Path) -> CopiedInventory:
     """Read an inventory to be copied.
 

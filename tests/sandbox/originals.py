@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import copy
+from pathlib import Path
 from typing import Any
+
+from orchestrator.clock import Clock
+from orchestrator.sandbox.copies import copied, inventory_in, read_inventory
+from orchestrator.sandbox.org import SandboxOrg
 
 SUBJECT = (
     "1.2.840.113549.1.9.1=info@okta.com,CN=acme,OU=SSOProvider,O=Okta,"
@@ -75,3 +80,13 @@ ORIGINAL: dict[str, Any] = {
 def original(**changes: Any) -> dict[str, Any]:
     """Return a copy of the document, with other fields at its top."""
     return copy.deepcopy(ORIGINAL) | changes
+
+
+def copy_of(document: Any, *, seed: int = 0, clock: Clock | None = None) -> SandboxOrg:
+    """Return a copy of the org that an inventory is of."""
+    return copied(inventory_in(document), seed=seed, clock=clock)
+
+
+def read_copy(path: Path) -> SandboxOrg:
+    """Return a copy of the org that an inventory in a file is of."""
+    return copied(read_inventory(path), file=str(path))

@@ -23,10 +23,20 @@ from orchestrator.errors import InputError
 from orchestrator.inventory.record import Inventory
 from orchestrator.inventory.saved import read_inventory as read_saved
 from orchestrator.inventory.saved import write_inventory
-from orchestrator.sandbox.copies import copy_of, inventory_in, org_name, read_copy
+from orchestrator.sandbox.copies import inventory_in, org_name
 from orchestrator.sandbox.org import SandboxOrg
 from tests.inventory.scene import mixed_org, take
-from tests.sandbox.originals import OIDC, ORIGINAL, PARTNER, SHARED, UNREAD, holder, original
+from tests.sandbox.originals import (
+    OIDC,
+    ORIGINAL,
+    PARTNER,
+    SHARED,
+    UNREAD,
+    copy_of,
+    holder,
+    original,
+    read_copy,
+)
 from tests.sandbox.peer import Peer, opened
 
 APPS, IDPS = "/api/v1/apps", "/api/v1/idps"

@@ -12,12 +12,11 @@ from openapi_schema_validator import OAS30Validator
 from referencing import Registry
 from referencing.jsonschema import DRAFT4
 
-from orchestrator.sandbox.copies import copy_of
 from orchestrator.sandbox.documents import CATALOG_NAMES
 from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.routes import ENDPOINTS
-from tests.sandbox.originals import holder, original
+from tests.sandbox.originals import copy_of, holder, original
 from tests.sandbox.peer import Reply, active_kid, app_path, keys_path, opened
 
 DOCUMENT = Path(__file__).parents[3] / "shared" / "openapi" / "okta-keys.openapi.yaml"
