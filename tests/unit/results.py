@@ -7,11 +7,23 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 
 from orchestrator.engine.result import RunResult
-from orchestrator.model import ActivationState, KeyRef, Outcome, Reason, RunId, Status
+from orchestrator.model import ActivationState, Certificate, KeyRef, Outcome, Reason, RunId, Status
 from orchestrator.store.base import JobRecord, RunRecord, RunState, StopRecord, TargetRecord
 
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
 HEAD = "5e" * 32
+
+
+def certificate(thumbprint: str) -> Certificate:
+    """Return a certificate that lasts ten years from noon."""
+    return Certificate(
+        thumbprint=thumbprint,
+        not_before=NOON,
+        not_after=NOON.replace(year=2036),
+        subject="CN=acme",
+        signature_hash="sha256",
+        key_bits=2048,
+    )
 
 
 def record(

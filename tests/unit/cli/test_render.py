@@ -46,7 +46,6 @@ from orchestrator.model import (
     Activation,
     ActivationState,
     AppId,
-    Certificate,
     Evidence,
     KeyRef,
     Kid,
@@ -59,17 +58,10 @@ from orchestrator.model import (
 )
 from orchestrator.report.wording import duration
 from orchestrator.store.base import JobRecord, StopRecord
-from tests.unit.results import NOON, job_record, record, run_result, target_record
+from tests.unit.results import certificate, job_record, record, run_result, target_record
 
 KEY = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
-CERTIFICATE = Certificate(
-    thumbprint="thumb",
-    not_before=NOON,
-    not_after=NOON.replace(year=2036),
-    subject="CN=acme",
-    signature_hash="sha256",
-    key_bits=2048,
-)
+CERTIFICATE = certificate("thumb")
 JOB = job_record(KEY, certificate=CERTIFICATE)
 WAITING = StopRecord(cause=StopCause.WAITING, detail="job job, wave 1 waits for window")
 MARKUP = "[red]Fin[/red] [/] [link=x]"

@@ -17,7 +17,6 @@ from orchestrator.model import (
     Activation,
     ActivationState,
     AppId,
-    Certificate,
     Evidence,
     KeyRef,
     Kid,
@@ -32,7 +31,15 @@ from orchestrator.report.document import head_of, row_of, rows_of, summary_of
 from orchestrator.report.formats import json_pieces
 from orchestrator.report.parts import SCHEMA_VERSION, Report, report_schema
 from orchestrator.store.base import EventRecord, JobRecord, StopRecord
-from tests.unit.results import HEAD, NOON, job_record, record, run_result, target_record
+from tests.unit.results import (
+    HEAD,
+    NOON,
+    certificate,
+    job_record,
+    record,
+    run_result,
+    target_record,
+)
 
 SHIPPED = Path(orchestrator.__file__).parent / "schemas" / "report-v1.schema.json"
 VALIDATOR = Draft202012Validator(
@@ -82,14 +89,7 @@ BARE = Outcome(
     reason=Reason.NOT_REACHED,
     retryable=True,
 )
-CERTIFICATE = Certificate(
-    thumbprint="t",
-    not_before=NOON,
-    not_after=NOON.replace(year=2036),
-    subject="CN=acme",
-    signature_hash="sha256",
-    key_bits=2048,
-)
+CERTIFICATE = certificate("t")
 JOB = job_record(KEY, certificate=CERTIFICATE, dropped={"duplicates": 2})
 BUCKET = BucketForecast(
     bucket="/api/v1/apps",

@@ -20,7 +20,6 @@ from orchestrator.model import (
     Activation,
     ActivationState,
     AppId,
-    Certificate,
     KeyKind,
     KeyRef,
     KeySpec,
@@ -33,20 +32,13 @@ from orchestrator.model import (
 )
 from orchestrator.report.markdown import LONGEST, MANY, code, markdown_pieces, prose
 from orchestrator.store.base import StopRecord, TargetRecord
-from tests.unit.results import NOON, job_record, record, run_result, target_record
+from tests.unit.results import certificate, job_record, record, run_result, target_record
 
 GOLDEN = Path(__file__).with_name("preview.md")
 KEY = KeyRef(
     app=AppId("0oa8ae1t5yev2ajDs0h7"), kid=Kid("w__Yr9AElCftDtLP5CmjzZFMKXndqHtx7B3QPkg8jrI")
 )
-CERTIFICATE = Certificate(
-    thumbprint="kJ3bXC1o8dX-2mQ0mD2vVbYJb3xkS6m9T0b0c3Qx1pE",
-    not_before=NOON,
-    not_after=NOON.replace(year=2036),
-    subject="CN=acme",
-    signature_hash="sha256",
-    key_bits=2048,
-)
+CERTIFICATE = certificate("kJ3bXC1o8dX-2mQ0mD2vVbYJb3xkS6m9T0b0c3Qx1pE")
 HOSTILE = (
     "a|b", "`rm`", "``", "<img src=x onerror=alert(1)>", "@octocat", "@org/team", "a@b.example",
     "https://evil.example", "www.evil.example", "[link](https://evil.example)", "![x](//e.example)",
