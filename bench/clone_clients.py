@@ -189,13 +189,14 @@ async def our_engine(url: str, *, is_durable: bool = True) -> AsyncIterator[Send
     from orchestrator.engine.run import Run
     from orchestrator.events import Broadcast
     from orchestrator.halt import Halt
+    from orchestrator.okta.credentials import ApiToken
     from orchestrator.okta.http import Timeouts
     from orchestrator.secret import Secret
 
     clock, halt, observer = SystemClock(), Halt(), Broadcast()
     settings = RunSettings(run_id=RunId("bench"), plan="bench", org=url, workers=WORKERS)
     async with open_api(
-        OrgAccess(url=url, token=Secret(TOKEN)),
+        OrgAccess(url=url, credential=ApiToken(token=Secret(TOKEN))),
         capacity=0.9,
         bounds=Timeouts(),
         clock=clock,

@@ -19,6 +19,7 @@ from orchestrator.engine.run import Run
 from orchestrator.events import Broadcast, Event
 from orchestrator.halt import Halt
 from orchestrator.model import AppId, KeyRef, KeySpec, Kid, Outcome, RunId, Target
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.rollout import JobSettings
@@ -123,7 +124,9 @@ class Stage:
             serve(self.org, limits=self.limits, faults=script) as served,
             self.store.journal(opened.run_id) as journal,
             open_api(
-                OrgAccess(url=served.url, token=Secret(token or self.org.token)),
+                OrgAccess(
+                    url=served.url, credential=ApiToken(token=Secret(token or self.org.token))
+                ),
                 capacity=capacity,
                 bounds=timeouts,
                 clock=clock,

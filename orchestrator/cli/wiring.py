@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
@@ -20,8 +20,10 @@ from orchestrator.holders import MOST_SHARING
 from orchestrator.hooks import HookRun, run_hook
 from orchestrator.model import AppId, Resource
 from orchestrator.okta.api import OktaApi
-from orchestrator.okta.auth import ApiToken
+from orchestrator.okta.auth import authorizer_for
+from orchestrator.okta.credentials import ApiToken, Credential
 from orchestrator.okta.http import Timeouts, Transport, open_session
+from orchestrator.okta.network import Network
 from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.plan.org_url import check_org_url, is_same_org
@@ -45,10 +47,11 @@ LASTING = timedelta(days=3652)  # of the keys that a plan names, in a sandbox
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OrgAccess:
-    """Which org, the token for it, and what its profiles say about it."""
+    """Which org, the credential for it, the way to it, and what its profiles say about it."""
 
     url: str
-    token: Secret
+    credential: Credential
+    network: Network = field(default_factory=Network)
     profile: str | None = None  # by which the org was named
     protected: frozenset[AppId] = frozenset()  # no run touches these
     most_sharing: int = MOST_SHARING  # apps with one key, without a warning
@@ -84,7 +87,7 @@ def org_access(
     least = min((each.most_sharing for each in known.values()), default=MOST_SHARING)
     return OrgAccess(
         url=url,
-        token=resolve_reference(reference, environ),
+        credential=ApiToken(token=resolve_reference(reference, environ)),
         profile=name,
         protected=frozenset(app for each in known.values() for app in each.protected),
         most_sharing=chosen.most_sharing if chosen else least,
@@ -169,13 +172,13 @@ async def open_api(
     retry: RetryPolicy | None = None,
 ) -> AsyncIterator[OktaApi]:
     """Open the way to an org, and close its connections at the end."""
-    async with open_session(bounds) as session:
+    async with open_session(bounds, access.network) as session:
         pacer = Pacer(clock=clock, halt=halt, capacity=capacity, random=random, observer=observer)
         yield OktaApi(
             Transport(
                 session,
                 url=access.url,
-                auth=ApiToken(access.token),
+                auth=authorizer_for(access.credential),
                 pacer=pacer,
                 clock=clock,
                 halt=halt,
@@ -225,7 +228,7 @@ async def sandbox_for(
         org = SandboxOrg()
         seed_apps(org, jobs)
     async with serve(org, limits=LimitSettings(), faults=faults) as served:
-        yield OrgAccess(url=served.url, token=Secret(org.token))
+        yield OrgAccess(url=served.url, credential=ApiToken(token=Secret(org.token)))
 
 
 def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:

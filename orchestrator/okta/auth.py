@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Protocol
 
+from orchestrator.okta.credentials import ApiToken, BearerToken, Credential
 from orchestrator.secret import Secret
 
 
@@ -16,11 +17,23 @@ class Authorizer(Protocol):
         ...
 
 
-class ApiToken:
-    """Okta's own scheme: an API token of an admin. It dies after 30 days without use."""
+class FixedToken:
+    """A token that stays as it is: an API token (SSWS) or a bearer token."""
 
-    def __init__(self, token: Secret) -> None:
+    def __init__(self, scheme: str, token: Secret) -> None:
+        self.scheme = scheme
         self.token = token
 
     async def headers(self, method: str, url: str) -> Mapping[str, str]:  # noqa: ARG002 - Authorizer
-        return {"Authorization": f"SSWS {self.token.reveal()}"}
+        return {"Authorization": f"{self.scheme} {self.token.reveal()}"}
+
+
+def authorizer_for(credential: Credential) -> Authorizer:
+    """Return what signs calls with a credential."""
+    match credential:
+        case ApiToken():
+            return FixedToken("SSWS", credential.token)
+        case BearerToken():
+            return FixedToken("Bearer", credential.token)
+        case _:
+            raise NotImplementedError("to come with this step")

@@ -24,6 +24,7 @@ from orchestrator.events import CallRetried, Observer
 from orchestrator.halt import Halt
 from orchestrator.okta.auth import Authorizer
 from orchestrator.okta.call import Call, RawAnswer, conclude
+from orchestrator.okta.network import Network
 from orchestrator.okta.pacer import Bucket, Pacer, Slot
 from orchestrator.okta.retry import ONCE, RetryBudget, RetryPolicy, failure_of
 from orchestrator.okta.wire import CallTrace, Reply, epoch_second, rate_headers, request_id_of
@@ -46,7 +47,10 @@ class Timeouts:
 
 
 @asynccontextmanager
-async def open_session(timeouts: Timeouts) -> AsyncIterator[aiohttp.ClientSession]:
+async def open_session(
+    timeouts: Timeouts,
+    network: Network = Network(),  # noqa: ARG001, B008 - to come
+) -> AsyncIterator[aiohttp.ClientSession]:
     """Open the one session of a run: no cookies kept, no redirects, no hidden limits."""
     async with aiohttp.ClientSession(
         connector=aiohttp.TCPConnector(limit=0),

@@ -14,6 +14,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.secret import Secret
@@ -99,7 +100,7 @@ async def raw_server(script: Iterable[Scripted]) -> AsyncIterator[RawServer]:
 async def our_client(url: str, token: str = TOKEN) -> AsyncIterator[OktaApi]:
     """Open our client as the command line does; it gives up at the first failed attempt."""
     async with open_api(
-        OrgAccess(url=url, token=Secret(token)),
+        OrgAccess(url=url, credential=ApiToken(token=Secret(token))),
         capacity=1.0,
         bounds=Timeouts(),
         clock=SystemClock(),

@@ -22,6 +22,7 @@ from orchestrator.engine.run import Run
 from orchestrator.events import Broadcast, Event, Observer, SourceRead, TargetSettled
 from orchestrator.halt import Halt
 from orchestrator.model import Reason, RunId, Status, StopCause
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.sandbox.faults import Fault, FaultScript
@@ -95,7 +96,9 @@ class Rehearsal:
             self.wire.laid_to(org.url) as url,
             self.store.journal(opened.run_id) as journal,
             open_api(
-                OrgAccess(url=self.url or url, token=Secret(self.stage.org.token)),
+                OrgAccess(
+                    url=self.url or url, credential=ApiToken(token=Secret(self.stage.org.token))
+                ),
                 capacity=0.9,
                 bounds=timeouts,
                 clock=clock,

@@ -33,6 +33,7 @@ from orchestrator.model import (
     Verify,
 )
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.rollout import Rollout
 from orchestrator.sandbox.serve import serve
@@ -79,7 +80,7 @@ class Rotation(RolloutStage):
             serve(self.org, limits=self.limits, port=self.port) as served,
             self.wire.laid_to(served.url) as url,
             open_api(
-                OrgAccess(url=url, token=Secret(self.org.token)),
+                OrgAccess(url=url, credential=ApiToken(token=Secret(self.org.token))),
                 capacity=1.0,
                 bounds=timeouts or Ending.CANCEL.timeouts,
                 clock=self.clock,

@@ -22,6 +22,7 @@ from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
 from orchestrator.model import AppId, RunId
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.pacer import Bucket
 from orchestrator.sandbox.faults import FaultScript
@@ -146,7 +147,7 @@ class PromiseStage:
     async def connected(self, halt: Halt | None = None) -> AsyncIterator[OktaApi]:
         """Open a way to the org that knows nothing of it yet."""
         async with open_api(
-            OrgAccess(url=self.site.url, token=Secret(self.org.token)),
+            OrgAccess(url=self.site.url, credential=ApiToken(token=Secret(self.org.token))),
             capacity=self.capacity,
             bounds=Timeouts(),
             clock=CLOCK,

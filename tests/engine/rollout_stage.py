@@ -44,6 +44,7 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.rollout import HookCommand, HookMoment, JobSettings, Rollout
 from orchestrator.sandbox.faults import Fault, FaultScript
@@ -201,7 +202,7 @@ class RolloutStage:
         async with (
             serve(self.org, limits=self.limits, faults=script, port=self.port) as served,
             open_api(
-                OrgAccess(url=served.url, token=Secret(self.org.token)),
+                OrgAccess(url=served.url, credential=ApiToken(token=Secret(self.org.token))),
                 capacity=1.0,
                 bounds=timeouts or (QUICK_TIMEOUTS if stalls else PATIENT),
                 clock=self.clock,

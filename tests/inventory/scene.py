@@ -16,6 +16,7 @@ from orchestrator.inventory.take import id_of_org, take_inventory
 from orchestrator.model import Certificate, Resource
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.certificates import certificate_of_text
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
@@ -42,7 +43,7 @@ def new_book() -> CertificateBook:
 async def client(url: str, token: str = TOKEN, halt: Halt | None = None) -> AsyncIterator[OktaApi]:
     """Open our client for whatever is served."""
     async with open_api(
-        OrgAccess(url=url, token=Secret(token)),
+        OrgAccess(url=url, credential=ApiToken(token=Secret(token))),
         capacity=1.0,
         bounds=QUICK_TIMEOUTS,
         clock=CLOCK,

@@ -12,6 +12,7 @@ from orchestrator.cli.wiring import OrgAccess, org_access, sandbox_for, seed_app
 from orchestrator.errors import ConfigError, PlanError, UsageError
 from orchestrator.holders import MOST_SHARING
 from orchestrator.model import NEW_KID, AppId, KeyRef, Kid
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
 from orchestrator.sandbox.faults import FaultScript
@@ -38,6 +39,12 @@ ENVIRON = {
     "GLOBEX_TOKEN": "of-globex",
     "MY_TOKEN": "mine",
 }
+
+
+def token_of(access: OrgAccess) -> str:
+    """Return the API token of an access."""
+    assert isinstance(access.credential, ApiToken)
+    return access.credential.token.reveal()
 
 
 def plan_of(org: str | None) -> Plan:
@@ -89,15 +96,15 @@ def test_the_profile_comes_before_the_plan_and_that_before_the_environment(
     setting: Setting, org: str | None, profile: str | None, expected: tuple[str, str, str | None]
 ) -> None:
     access = setting.access(org, profile=profile)
-    assert (access.url, access.token.reveal(), access.profile) == expected
-    assert access.token.reveal() not in repr(access)
+    assert (access.url, token_of(access), access.profile) == expected
+    assert token_of(access) not in repr(access)
 
 
 def test_without_a_plan_there_is_the_profile_or_the_environment(setting: Setting) -> None:
     assert org_access(None, ENVIRON, profile="acme", config=setting.config).url == ACME
     assert org_access(None, ENVIRON, config=setting.config).url == INITECH
     by_variable = ENVIRON | {"OKTA_KEYS_CONFIG": str(setting.config)}
-    assert org_access(None, by_variable, profile="acme").token.reveal() == "of-acme"
+    assert token_of(org_access(None, by_variable, profile="acme")) == "of-acme"
 
 
 @pytest.mark.parametrize(
@@ -190,5 +197,5 @@ async def test_a_prepared_sandbox_is_served_as_it_is() -> None:
     app = org.add_app(label="of the copy").id
     jobs = [PlainJob("job", KeyRef(app=SOURCE, kid=KID), [TARGET])]
     async with sandbox_for(jobs, FaultScript.of([]), org=org) as access:
-        assert access.token.reveal() == org.token
+        assert token_of(access) == org.token
     assert list(org.apps) == [app]

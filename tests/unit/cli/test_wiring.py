@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.wiring import org_access, timeouts
+from orchestrator.cli.wiring import OrgAccess, org_access, timeouts
 from orchestrator.errors import ConfigError
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
@@ -16,6 +17,12 @@ URL, OTHER_URL = "https://acme.okta.com", "https://other.okta.com"
 TOKEN = "00s3cr3t-of-the-test"
 ENVIRON = {"OKTA_CLIENT_ORGURL": URL, "OKTA_CLIENT_TOKEN": TOKEN}
 CONNECT, REQUEST = "OKTA_CLIENT_CONNECTIONTIMEOUT", "OKTA_CLIENT_REQUESTTIMEOUT"
+
+
+def token_of(access: OrgAccess) -> str:
+    """Return the API token of an access."""
+    assert isinstance(access.credential, ApiToken)
+    return access.credential.token.reveal()
 
 
 def plan_of(org: str | None = None) -> Plan:
@@ -63,7 +70,7 @@ def test_the_token_is_the_one_that_the_plan_refers_to(
     org: str | None, environ: dict[str, str]
 ) -> None:
     access = org_access(plan_of(org), environ)
-    assert access.token.reveal() == TOKEN
+    assert token_of(access) == TOKEN
     assert TOKEN not in repr(access)
 
 

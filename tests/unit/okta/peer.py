@@ -17,6 +17,7 @@ from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
 from orchestrator.okta.api import OktaApi
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.secret import Secret
@@ -117,7 +118,7 @@ async def client(
 ) -> AsyncIterator[OktaApi]:
     """Open our client as the command line does, with little patience."""
     async with open_api(
-        OrgAccess(url=url, token=Secret(token)),
+        OrgAccess(url=url, credential=ApiToken(token=Secret(token))),
         capacity=capacity,
         bounds=SHORT,
         clock=SystemClock(),
