@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import shlex
 import signal
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
 import anyio
 
+from orchestrator.cli.sandbox_key import DEFAULT_KEY_FILE, key_in_file
 from orchestrator.cli.wiring import read_faults, seed_apps
 from orchestrator.errors import ExitCode, UsageError
 from orchestrator.holders import OIDC
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.targets import resolve
+from orchestrator.sandbox.clientele import SandboxServiceApp
 from orchestrator.sandbox.control import CLOCK_PATH
 from orchestrator.sandbox.copies import copied, read_inventory
 from orchestrator.sandbox.limits import LimitSettings
@@ -35,30 +40,74 @@ class SandboxOptions:
     limited: bool
     faults: Path | None
     copy_of: Path | None = None  # a saved inventory; then `apps` counts for nothing
+    oauth: bool = False  # add a service app
+    dpop: bool = False  # that requires DPoP
+    key_file: Path | None = None  # for its private key
 
 
 def serve_sandbox(options: SandboxOptions) -> ExitCode:
-    """Serve until a signal; print where, and what to call it with, to stdout."""
+    """Serve until a signal; print where, and what to call it with, to stdout.
+
+    Raises:
+        UsageError: the port cannot be used, or the key file cannot be made anew.
+        InputError: the plan, or the inventory to copy, cannot be used.
+    """
+    if options.key_file is not None and not options.oauth:
+        raise UsageError("--key-file is for the key of a service app", hint="add --oauth or --dpop")
     return anyio.run(serve_until_signalled, options)
 
 
 async def serve_until_signalled(options: SandboxOptions) -> ExitCode:
     org, about = org_to_serve(options)
     limits = LimitSettings(enabled=options.limited, window_seconds=options.window_seconds)
-    try:
-        async with serve(
-            org, limits=limits, faults=read_faults(options.faults), port=options.port
-        ) as served:
+    faults = read_faults(options.faults)
+    with client_of(org, options) as client:
+        async with serve(org, limits=limits, faults=faults, port=options.port) as served:
             sys.stdout.write(f"url: {served.url}\ntoken: {org.token}\n")
             sys.stdout.write(about + example_of(org))
+            sys.stdout.write(account_of_client(client, served.url) if client else "")
             sys.stdout.write(f"clock: POST {served.url}{CLOCK_PATH}?advance=SECONDS moves it on\n")
             sys.stdout.flush()
             with anyio.open_signal_receiver(signal.SIGINT, signal.SIGTERM) as signals:
                 async for _ in signals:
                     return ExitCode.DONE
-    except OSError as error:
-        raise UsageError(f"port {options.port} cannot be used: {error.strerror}") from error
     return ExitCode.DONE
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Client:
+    """A service app of the sandbox, and where its private key is."""
+
+    app: SandboxServiceApp
+    key_file: Path
+
+
+@contextmanager
+def client_of(org: SandboxOrg, options: SandboxOptions) -> Iterator[Client | None]:
+    """Add the service app that was asked for; its key is in its file while the block runs."""
+    if not options.oauth:
+        yield None
+        return
+    with key_in_file(options.key_file or DEFAULT_KEY_FILE) as key:
+        app = org.add_service_app(public_keys=[key.public], requires_dpop=options.dpop)
+        yield Client(app=app, key_file=key.path)
+
+
+def account_of_client(client: Client, url: str) -> str:
+    """Say what to call as the service app with, and how a shell is told so."""
+    app = client.app
+    variables = {
+        "ORGURL": url,
+        "AUTHORIZATIONMODE": "PrivateKey",
+        "CLIENTID": app.client_id,
+        "PRIVATEKEY": str(client.key_file),
+        "SCOPES": ",".join(sorted(app.scopes)),
+    }
+    if app.requires_dpop:
+        variables["DPOPENABLED"] = "true"  # Okta's SDK has to be told; we find out
+    lines = [f"client_id: {app.client_id}", f"private_key: {client.key_file}"]
+    lines += [f"export OKTA_CLIENT_{name}={shlex.quote(it)}" for name, it in variables.items()]
+    return "".join(f"{line}\n" for line in lines)
 
 
 def org_to_serve(options: SandboxOptions) -> tuple[SandboxOrg, str]:

@@ -11,6 +11,7 @@ from email.utils import formatdate
 from aiohttp import web
 
 from orchestrator.sandbox import refusals
+from orchestrator.sandbox.admission import area_of, identify
 from orchestrator.sandbox.calls import Answer, Call, check_accept, new_error_id, refusal_answer
 from orchestrator.sandbox.control import control, is_control
 from orchestrator.sandbox.faults import FaultPicker, FaultScript
@@ -79,7 +80,7 @@ class SandboxServer:
         try:
             call = find_endpoint(request.method, request.rel_url.raw_path)
             call = self.complete(call, request, request_id, body)
-            self.admit(request, call)
+            call = self.admit(request, call)
         except refusals.Refusal as refusal:
             reaction = self.refused(refusal)
             return Handling(reaction=reaction, request_id=request_id, call=call)
@@ -89,6 +90,8 @@ class SandboxServer:
         """Add the query, headers and body to a matched call."""
         return replace(
             call,
+            url=f"{request.scheme}://{request.host}{call.path}",
+            proofs=tuple(request.headers.getall("DPoP", ())),
             request_id=request_id,
             query=dict(request.rel_url.query),
             accept=request.headers.get("Accept", "*/*"),
@@ -97,18 +100,16 @@ class SandboxServer:
             body=body,
         )
 
-    def admit(self, request: web.BaseRequest, call: Call) -> None:
-        """Refuse what Okta refuses before it looks at the operation."""
+    def admit(self, request: web.BaseRequest, call: Call) -> Call:
+        """Refuse what Okta refuses before it looks at the operation; add who is calling."""
         if request.method in ("POST", "PUT") and "Content-Length" not in request.headers:
             # The status is documented; no recording shows the body.
             raise refusals.Refusal(411, "E0000003", "Length Required")
-        if call.endpoint.bucket is None:
-            return
-        # Okta's Python SDK 3 leaves out the space after the scheme, and Okta takes that.
-        token = self.org.token
-        if request.headers.get("Authorization") not in (f"SSWS {token}", f"SSWS{token}"):
-            raise refusals.plain(401, "E0000011")
+        if area_of(call) is None:
+            return call
+        caller = identify(self.org, call, request.headers.get("Authorization", ""))
         check_accept(call)
+        return replace(call, caller=caller)
 
     def settle(self, call: Call, *, entered: bool) -> Handling:
         """Count an admitted call, then let it happen as the faults allow."""
@@ -199,11 +200,12 @@ class SandboxServer:
 
     def headers(self, answer: Answer, handling: Handling) -> list[tuple[str, str]]:
         """Return the headers that Okta puts on an answer; one without a body has no type."""
+        has_type = answer.status != 204 and answer.content_type
         session = f"JSESSIONID={self.random.getrandbits(128):032X}; Path=/; HttpOnly"
         headers = [
             ("Date", formatdate(math.floor(self.org.epoch()), usegmt=True)),
             ("Server", "nginx"),
-            *([("Content-Type", answer.content_type)] if answer.status != 204 else []),
+            *([("Content-Type", answer.content_type)] if has_type else []),
             ("X-Okta-Request-Id", handling.request_id),
             ("Cache-Control", "no-cache, no-store"),
             ("Pragma", "no-cache"),

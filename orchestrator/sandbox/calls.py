@@ -10,6 +10,7 @@ from urllib.parse import unquote
 from orchestrator.sandbox import documents, refusals
 from orchestrator.sandbox.certs import Json
 from orchestrator.sandbox.changes import NOTHING, Effect
+from orchestrator.sandbox.clientele import Caller
 from orchestrator.sandbox.holders import KeyHolder
 from orchestrator.sandbox.org import TARGET_PARAMETER, SandboxOrg
 from orchestrator.sandbox.systemlog import Author
@@ -27,6 +28,9 @@ class Call:
     kid: str | None = None
     csr: str | None = None
     path: str = ""
+    url: str = ""  # as it was asked for, without the query
+    caller: Caller | None = None  # None: the endpoint is open to all
+    proofs: tuple[str, ...] = ()  # the DPoP headers
     request_id: str = ""
     query: Mapping[str, str] = field(default_factory=dict)
     accept: str = "*/*"
@@ -72,7 +76,7 @@ class Endpoint:
     name: EndpointName
     method: str
     template: str
-    bucket: str | None  # None: neither counted nor authenticated
+    bucket: str | None  # None: not counted
     handler: Handler
     serves: tuple[str, ...] = (JSON_TYPE,)  # media types, of which the caller must accept one
 
@@ -104,7 +108,8 @@ def holder_of(org: SandboxOrg, call: Call) -> KeyHolder:
 
 def author_of(org: SandboxOrg, call: Call) -> Author:
     """Return who makes the call, for the System Log."""
-    return Author(person=org.caller, transaction=call.request_id, uri=call.path)
+    person = call.caller.person if call.caller else org.caller
+    return Author(person=person, transaction=call.request_id, uri=call.path)
 
 
 def address_of(org: SandboxOrg, holder: KeyHolder) -> str:
@@ -126,7 +131,13 @@ def read_object(call: Call) -> Json:
 
 
 def refusal_answer(refusal: refusals.Refusal, error_id: str) -> Answer:
-    """Write a refusal in Okta's error format."""
+    """Write a refusal in Okta's error format, or in that of OAuth."""
+    status, headers = refusal.status, refusal.headers
+    if isinstance(refusal, refusals.SilentRefusal):
+        return Answer(status=status, content_type="", headers=headers)
+    if isinstance(refusal, refusals.OAuthRefusal):
+        said = {"error": refusal.code, "error_description": refusal.message}
+        return Answer(status=status, body=as_json(said), headers=headers)
     body = {
         "errorCode": refusal.code,
         "errorSummary": refusal.message,
@@ -134,7 +145,7 @@ def refusal_answer(refusal: refusals.Refusal, error_id: str) -> Answer:
         "errorId": error_id,
         "errorCauses": [{"errorSummary": cause} for cause in refusal.causes],
     }
-    return Answer(status=refusal.status, body=as_json(body))
+    return Answer(status=status, body=as_json(body), headers=headers)
 
 
 def new_error_id(org: SandboxOrg) -> str:
@@ -151,14 +162,6 @@ def check_accept(call: Call) -> None:
     """Refuse a call whose Accept header leaves out all that the endpoint sends."""
     if not accepted_types(call) & {*call.endpoint.serves, "application/*", "*/*", ""}:
         raise refusals.plain(400, "E0000019")
-
-
-def perform(org: SandboxOrg, call: Call) -> Answer:
-    """Do what the call asks, and return the answer; a refusal is an answer too."""
-    try:
-        return call.endpoint.handler(org, call)
-    except refusals.Refusal as refusal:
-        return refusal_answer(refusal, new_error_id(org))
 
 
 def with_body(answer: Answer, body: bytes) -> Answer:

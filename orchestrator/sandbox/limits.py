@@ -18,8 +18,9 @@ WORKFORCE: Mapping[str, int] = {
     "app.read": 500,  # GET /api/v1/apps/{id}
     "app.write": 500,  # PUT /api/v1/apps/{id}
     "v1": 1200,
-    "token": 2000,
+    "token": 300,  # as recorded, in a smaller org; Workforce has 2000
     "logs": 120,
+    "principals": 200,  # recorded: a principal sees 100 of them
 }
 RIVAL_MEMORY_WINDOWS = 2  # what a rival did before that cannot matter any more
 BURST_EVERY = 5  # one in so many takes of a rival is a burst

@@ -9,13 +9,13 @@ from dataclasses import dataclass, replace
 from enum import Enum, auto
 
 from orchestrator.sandbox import refusals
+from orchestrator.sandbox.admission import authorize, perform
 from orchestrator.sandbox.calls import (
     Answer,
     Call,
     as_json,
     holder_of,
     new_error_id,
-    perform,
     read_object,
     refusal_answer,
     with_body,
@@ -46,6 +46,11 @@ VALIDATORS = {
     "generate_idp_key": "generateKey",
     "publish_csr": "certificate",
     "publish_idp_csr": "certificate",
+}
+OAUTH_CODES = {
+    401: "invalid_client",
+    403: "access_denied",
+    503: "temporarily_unavailable",
 }
 
 
@@ -142,11 +147,23 @@ def refuse(org: SandboxOrg, call: Call, fault: Fault) -> Answer:
 def refusal_of(call: Call, fault: Fault) -> refusals.Refusal:
     """Return the Okta error that the fault asks for."""
     status = fault.answer_status
+    if call.endpoint.name == "token" and status != 429:
+        return oauth_refusal_of(fault)
     code = fault.code or refusals.CODE_OF_STATUS.get(status, "E0000009")
     causes = (fault.cause,) if fault.kind == "reject" else ()
     if code == "E0000001":
         return refusals.invalid(VALIDATORS.get(call.endpoint.name, "policy"), *causes)
     return refusals.plain(status, code, *causes)
+
+
+def oauth_refusal_of(fault: Fault) -> refusals.OAuthRefusal:
+    """Return the error of the token endpoint that the fault asks for; its code is OAuth's."""
+    status = fault.answer_status
+    code = fault.code or OAUTH_CODES.get(
+        status, "server_error" if status >= 500 else "invalid_request"
+    )
+    text = fault.cause if fault.kind == "reject" else "The request cannot be completed."
+    return refusals.OAuthRefusal(status, code, text)
 
 
 def redirect(call: Call, fault: Fault) -> Answer:
@@ -166,6 +183,7 @@ def gateway_page(fault: Fault, *, effect: Effect) -> Answer:
 def tell_lie(org: SandboxOrg, call: Call, fault: Fault) -> Reaction:
     """Claim what was not done; what Okta would refuse is refused truthfully."""
     try:
+        authorize(org, call)
         holder = holder_of(org, call)
         if call.endpoint.name in UPDATES:
             lied = false_echo(org, holder, call)

@@ -16,6 +16,7 @@ from orchestrator.sandbox import refusals
 from orchestrator.sandbox.apps import SandboxApp
 from orchestrator.sandbox.certs import Json, Material, timestamp
 from orchestrator.sandbox.changes import Effect, Watch
+from orchestrator.sandbox.clientele import Clientele
 from orchestrator.sandbox.documents import id_in, rehomed
 from orchestrator.sandbox.holders import KeyHolder, Site
 from orchestrator.sandbox.idps import SAML, SandboxIdp
@@ -49,7 +50,7 @@ class LoggedCall:
     collateral: tuple[str, ...] = ()  # of a PUT: dotted paths that changed besides the signing key
 
 
-class SandboxOrg:
+class SandboxOrg(Clientele):
     """The whole state of one org, and the operations behind its endpoints.
 
     Operations raise `Refusal` for what Okta would refuse, and then change nothing. Those that
@@ -63,11 +64,13 @@ class SandboxOrg:
         name: str = "sandbox",
         org_id: str | None = None,
     ) -> None:
+        super().__init__(seed, name)
         self.seed = seed
         self.name = name
         self.clock = clock or SystemClock()
         self.skew_seconds = 0.0  # how far the org's clock is ahead of ours; may be moved any time
         self.served_skew_seconds = 0.0  # likewise, by the settings that it is served with
+        self.served_share = 0.5  # of each rate limit for one principal, by the same settings
         self.log_lag_seconds = 0.0  # how long the System Log takes to show an event
         self.log_readable = True  # False: nobody may read the System Log
         self.random = random.Random(f"org:{seed}:{name}")  # noqa: S311 - repeatable, not secret

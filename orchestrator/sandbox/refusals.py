@@ -28,6 +28,8 @@ SUMMARIES = {
     "E0000047": "API call exceeded rate limit due to too many requests.",
     "E0000181": "Service temporarily unavailable.",
 }
+Headers = tuple[tuple[str, str], ...]
+
 CODE_OF_STATUS = {
     400: "E0000001",
     401: "E0000011",
@@ -47,16 +49,28 @@ NO_CERTIFICATE = "The certificate cannot be read."  # our wording; no recording 
 class Refusal(OrchestratorError):
     """The org refuses a call: a status, an Okta code, and causes; nothing was changed."""
 
-    def __init__(self, status: int, code: str, summary: str, *causes: str) -> None:
+    def __init__(
+        self, status: int, code: str, summary: str, *causes: str, headers: Headers = ()
+    ) -> None:
         super().__init__(summary, status=status, code=code)
         self.status = status
         self.code = code
         self.causes = causes
+        self.headers = headers
 
 
-def plain(status: int, code: str, *causes: str) -> Refusal:
+class OAuthRefusal(Refusal):
+    """A refusal in the words of OAuth: `code` is the error, the summary its description."""
+
+
+class SilentRefusal(Refusal):
+    """A refusal without a body: its headers say all."""
+
+
+def plain(status: int, code: str, *causes: str, headers: Headers = ()) -> Refusal:
     """Return the refusal whose text is fixed by its code."""
-    return Refusal(status, code, SUMMARIES.get(code, "Internal Server Error"), *causes)
+    text = SUMMARIES.get(code, "Internal Server Error")
+    return Refusal(status, code, text, *causes, headers=headers)
 
 
 def invalid(what: str, *causes: str) -> Refusal:

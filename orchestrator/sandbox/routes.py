@@ -16,7 +16,9 @@ from orchestrator.sandbox.calls import (
 )
 from orchestrator.sandbox.changes import NOTHING, SOMETHING
 from orchestrator.sandbox.logsearch import search_log
+from orchestrator.sandbox.oauth import token
 from orchestrator.sandbox.org import SandboxOrg
+from orchestrator.sandbox.principals import list_principal_limits
 from orchestrator.sandbox.search import page_links, search_apps, search_idps
 from orchestrator.sandbox.vocabulary import EndpointName
 
@@ -24,6 +26,8 @@ XML_TYPE = "application/xml;charset=ISO-8859-1"  # as recorded, though the prolo
 APPS = "/api/v1/apps"
 IDPS = "/api/v1/idps"
 LOGS = "/api/v1/logs"
+PRINCIPALS = "/api/v1/principal-rate-limits"
+TOKEN = "/oauth2/v1/token"  # noqa: S105 - a path
 APP = f"{APPS}/{{appId}}"
 IDP = f"{IDPS}/{{idpId}}"
 KEYS, CSRS = f"{APP}/credentials/keys", f"{APP}/credentials/csrs"
@@ -170,6 +174,8 @@ ENDPOINTS = (
         keys_api.publish_csr,
     ),
     endpoint("list_logs", "GET", LOGS, "logs", list_logs),
+    endpoint("list_principal_limits", "GET", PRINCIPALS, "principals", list_principal_limits),
+    endpoint("token", "POST", TOKEN, "token", token),
     endpoint("organization", "GET", "/.well-known/okta-organization", None, organization),
 )  # fmt: skip
 

@@ -49,6 +49,7 @@ async def serve(
     address = loopback_address(host)
     limits = limits or LimitSettings()
     org.served_skew_seconds = limits.clock_skew_seconds
+    org.served_share = limits.share
     await anyio.to_thread.run_sync(fill_pool)
     server = SandboxServer(org, limits, faults or FaultScript())
     runner = web.ServerRunner(

@@ -38,18 +38,19 @@ TARGET_TYPES: Mapping[Resource, str] = {"app": "AppInstance", "idp": "IdentityPr
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Person:
-    """Somebody who acts in the org. To the log, a token is the person who made it."""
+    """Who acts in the org: a person, or a service app. A token is the person who made it."""
 
     id: str
     name: str
     login: str
     token_id: str | None = None
+    kind: str = "User"  # a service app is a PublicClientApp
 
     def as_actor(self) -> Json:
         """Return the actor of an event."""
         return {
             "id": self.id,
-            "type": "User",
+            "type": self.kind,
             "alternateId": self.login,
             "displayName": self.name,
             "detailEntry": None,

@@ -15,12 +15,13 @@ EndpointName = Literal[
     "list_idps", "get_idp", "update_idp", "list_idp_keys", "active_idp_key", "get_idp_key",
     "generate_idp_key", "clone_idp_key",
     "list_idp_csrs", "create_idp_csr", "get_idp_csr", "delete_idp_csr", "publish_idp_csr",
-    "list_logs",
+    "list_logs", "list_principal_limits", "token",
 ]  # fmt: skip
 When = Literal["before", "after"]  # the effect of the call
 Lie = Literal["kid", "certificate", "thumbprint", "location", "echo"]
 Edit = Literal["label", "kid", "revert"]  # what a concurrent editor does
 Resource = Literal["app", "idp"]  # what holds signing keys
+Role = Literal["admin", "read_only", "none"]  # what a caller may do, besides its scopes
 
 ENDPOINT_NAMES: tuple[EndpointName, ...] = get_args(EndpointName)
 CLONES: tuple[EndpointName, ...] = ("clone", "clone_idp_key")

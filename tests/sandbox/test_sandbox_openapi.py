@@ -162,6 +162,15 @@ async def test_a_copied_identity_provider_fits_its_schema() -> None:
     assert len(listed.json()) == 3
 
 
+async def test_the_rate_limits_of_principals_fit() -> None:
+    path = "/api/v1/principal-rate-limits"
+    async with opened(SandboxOrg()) as peer:
+        listed = await peer.get(path, query={"filter": 'principalType eq "SSWS_TOKEN"'})
+        check(listed, "GET", path)
+        check(await peer.get(path), "GET", path)
+    assert len(listed.json()) == 1
+
+
 def test_every_endpoint_that_the_document_knows_is_named_alike() -> None:
     known = document()["paths"]
     absent = []
@@ -172,4 +181,4 @@ def test_every_endpoint_that_the_document_knows_is_named_alike() -> None:
         if endpoint.method.lower() not in known.get(path, {}):
             absent.append(endpoint.name)
     of_idps = [f"{verb}_idp_csr{s}" for verb, s in CSR_VERBS]  # documented for apps alone
-    assert absent == ["activate", "deactivate", *of_idps, "organization"]
+    assert absent == ["activate", "deactivate", *of_idps, "token", "organization"]
