@@ -23,7 +23,6 @@ from orchestrator.plan.tree import Quoted
 
 NAME = r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}"
 APP_ID = r"(?!00[ugo])[A-Za-z0-9]{20}"
-ENV_REFERENCE = r"env:[A-Za-z_][A-Za-z0-9_]*"
 DURATION = r"0*[1-9][0-9]{0,8}[smhd]"
 PERCENT = r"(?:100(?:\.0+)?|[0-9]{1,2}(?:\.[0-9]+)?)%"
 
@@ -35,11 +34,9 @@ TRUTHS = dict.fromkeys(("true", "True", "TRUE"), True) | dict.fromkeys(
     ("false", "False", "FALSE"), False
 )
 TRUTH_WORDS = frozenset({"yes", "no", "on", "off", "true", "false"})
-LATER_REFERENCES = ("file", "cmd", "keyring")
 
 name_pattern = re.compile(NAME)
 app_id_pattern = re.compile(APP_ID)
-env_pattern = re.compile(ENV_REFERENCE)
 duration_pattern = re.compile(DURATION)
 percent_pattern = re.compile(PERCENT)
 
@@ -104,20 +101,6 @@ def read_org_url(value: object) -> str:
     if problem:
         raise refused(problem)
     return str(text.removesuffix("/"))
-
-
-def read_token_reference(value: object) -> str:
-    """Return `env:NAME`. Whatever else is given may be the secret itself and is never shown."""
-    if isinstance(value, str):
-        if env_pattern.fullmatch(value):
-            return str(value)
-        kind = value.partition(":")[0]
-        if kind in LATER_REFERENCES:
-            raise not_yet(f"a token by `{kind}:`", "put it in an environment variable: env:NAME")
-    raise refused(
-        "must be a reference, never the secret itself",
-        "put the secret in an environment variable and write env:NAME",
-    )
 
 
 def read_count(value: object, *, least: int = 1, most: int | None = None) -> int:
@@ -283,9 +266,6 @@ OrgUrl: TypeAlias = Annotated[
         r"[A-Za-z0-9.:\[\]-]+/?",
         "https://acme.okta.com",
     ),
-]
-TokenReference: TypeAlias = Annotated[
-    str, PlainValidator(read_token_reference), pattern_schema(ENV_REFERENCE, "env:OKTA_API_TOKEN")
 ]
 Count: TypeAlias = Annotated[int, PlainValidator(read_count), WithJsonSchema(COUNT_SCHEMA)]
 Workers: TypeAlias = Annotated[

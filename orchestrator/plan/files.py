@@ -51,6 +51,17 @@ def read_regular(path: Path, most: int) -> bytes | None:
     return data if len(data) <= most else None
 
 
+def located(text: str, folder: Path) -> Path:
+    """Return the path that a file in `folder` names: `~` is the user's home.
+
+    A user who has no home keeps the `~`, and finds no such file.
+    """
+    try:
+        return folder / Path(text).expanduser()
+    except RuntimeError:
+        return folder / text
+
+
 def is_missing(path: Path) -> bool:
     """Say whether nothing is at a path. What this user may not look for may be there."""
     try:

@@ -12,6 +12,7 @@ PLACEHOLDER = re.compile(
     r"[{}<>$]|your-?_?okta-?_?domain|\byour-?_?(?:domain|org|company)\b", re.IGNORECASE
 )
 BRACKETS = re.compile(r"\[[0-9A-Fa-f:.]+\](?::[0-9]*)?")  # around an IPv6 address, nothing beside
+A_PROXY = "http://proxy.acme.com:8080"
 DEFAULT_PORTS = {"https": 443, "http": 80}
 VISIBLE = re.compile(r"[\x21-\x7e]+")
 
@@ -26,14 +27,36 @@ def check_org_url(url: str) -> str | None:
         return "is a placeholder: write the address of your org, such as https://acme.okta.com"
     if not VISIBLE.fullmatch(url) or "\\" in url:
         return "must be an address such as https://acme.okta.com, without spaces"
-    try:
-        parts = urlsplit(url)
-        port = parts.port
-    except ValueError:
+    parts = parts_of(url)
+    if parts is None:
         return "has a host or a port that cannot be read"
-    if port == 0:
+    if parts.port == 0:
         return "has a port that cannot be read"
     return check_scheme(parts) or check_host(parts) or check_rest(url, parts)
+
+
+def check_proxy_url(url: str) -> str | None:
+    """Return what is wrong with the address of a proxy in a file, or None. As `check_org_url`."""
+    parts = parts_of(url) if VISIBLE.fullmatch(url) and "\\" not in url else None
+    if parts is None or not parts.netloc or parts.port == 0:
+        return f"must be an address such as {A_PROXY}"
+    if parts.scheme.startswith("socks"):
+        return "is a SOCKS proxy, which is not supported: an HTTP proxy is needed"
+    if parts.scheme not in DEFAULT_PORTS:
+        return "must start with http:// or https://"
+    if "@" in parts.netloc:
+        return "must not contain a user name or a password"
+    return check_name(parts) or check_rest(url, parts)
+
+
+def parts_of(url: str) -> SplitResult | None:
+    """Return an address in parts, whose port can be read; None if it is none."""
+    try:
+        parts = urlsplit(url)
+        parts.port  # noqa: B018 - it is read here, or never
+    except ValueError:
+        return None
+    return parts
 
 
 def is_same_org(one: str, other: str) -> bool:
@@ -65,6 +88,11 @@ def check_host(parts: SplitResult) -> str | None:
         return "must not contain a user name or a password"
     if "-admin." in host:
         return "is the address of the admin console: drop -admin from the host"
+    return check_name(parts)
+
+
+def check_name(parts: SplitResult) -> str | None:
+    host = parts.hostname or ""
     is_clean = "[" not in parts.netloc or BRACKETS.fullmatch(parts.netloc)
     if not is_clean or not (is_address(host) or HOST_NAME.fullmatch(host)):
         return "has a host that cannot be read"

@@ -23,6 +23,7 @@ from pydantic import (
     model_validator,
 )
 
+from orchestrator.plan.auth import Auth
 from orchestrator.plan.commands import HookSpec
 from orchestrator.plan.fields import (
     Budget,
@@ -34,7 +35,6 @@ from orchestrator.plan.fields import (
     OrgUrl,
     Percent,
     Share,
-    TokenReference,
     Version,
     Workers,
     kind_of,
@@ -62,27 +62,6 @@ PROFILE_HINT = (
 )
 
 profile_pattern = re.compile(PROFILE)
-
-
-class Auth(PlanPart):
-    """Where the credential is found. References only, never the secret itself."""
-
-    place = "under org.auth"
-    names_strays = False
-    later: ClassVar[Mapping[str, str]] = {
-        "client_id": "an OAuth service app (`client_id`)",
-        "private_key": "an OAuth service app (`private_key`)",
-        "scopes": "an OAuth service app (`scopes`)",
-        "dpop": "an OAuth service app (`dpop`)",
-        "bearer": "a bearer token (`bearer`)",
-        "access_token": "a bearer token (`access_token`)",
-    }
-    instead = "write token: env:NAME"
-
-    token: Annotated[
-        TokenReference | None,
-        Field(description="The API token by reference: env:NAME reads an environment variable."),
-    ] = None
 
 
 class InlineOrg(PlanPart):
@@ -149,9 +128,9 @@ class Limits(PlanPart):
 
 
 ReportFormat: TypeAlias = Annotated[
-    Literal["json", "csv", "markdown"],
-    PlainValidator(word("json", "csv", "markdown", later=("html", "junit"))),
-    WithJsonSchema({"enum": ["json", "csv", "markdown"]}),
+    Literal["json", "html", "csv", "junit", "markdown"],
+    PlainValidator(word("json", "html", "csv", "junit", "markdown")),
+    WithJsonSchema({"enum": ["json", "html", "csv", "junit", "markdown"]}),
 ]
 
 

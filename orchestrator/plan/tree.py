@@ -8,7 +8,26 @@ from typing import NamedTuple
 
 COLUMN_BITS = 20
 LAST_COLUMN = (1 << COLUMN_BITS) - 1
-AUTH_WORDS = frozenset({"token"})
+# Below these keys a secret may stand in the place of anything: only the words that are known there
+# are named.
+GUARDED = frozenset({"auth", "proxy"})
+GUARDED_WORDS = frozenset(
+    {
+        "token",
+        "bearer",
+        "client_id",
+        "private_key",
+        "passphrase",
+        "key_id",
+        "scopes",
+        "dpop",
+        "url",
+        "user",
+        "password",
+        "cmd",
+        "env",
+    }
+)
 
 Step = str | int
 Location = Sequence[Step]
@@ -80,14 +99,14 @@ def place_of(root: object, location: Location, *, at_key: bool = False) -> Place
 
 def path_text(location: Location) -> str:
     """Return `jobs[0].targets[3]`. Below `auth` only known words are named: see refusal.py."""
-    text, parent = "", ""
+    text, is_guarded = "", False
     for step in location:
         if isinstance(step, int):
             text += f"[{step}]"
             continue
-        if parent == "auth" and step not in AUTH_WORDS:
+        if is_guarded and step not in GUARDED_WORDS:
             break
         shown = step if step.isidentifier() else f"{step[:60]!r}"
         text += f".{shown}" if text else shown
-        parent = step
+        is_guarded = is_guarded or step in GUARDED
     return text

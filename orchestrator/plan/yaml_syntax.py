@@ -64,6 +64,11 @@ PLAIN_WORDS = (
         "no value can start with this character",
         "put the value in quotes",
     ),
+    (
+        "found unexpected ':'",
+        "a colon stands before [ or {",
+        'put the text in quotes, such as "cmd:[pass, okta]", or a space after the colon',
+    ),
     ("nested", "nested too deep", "six levels or so are enough"),
 )
 

@@ -70,7 +70,7 @@ report: {{dir: out, formats: [csv], handoff: metadata}}
 """
     )
     assert isinstance(plan.org, InlineOrg)
-    assert (plan.org.url, plan.org.auth.token) == ("https://acme.okta.com", "env:TOKEN")
+    assert (plan.org.url, str(plan.org.auth.token)) == ("https://acme.okta.com", "env:TOKEN")
     job = plan.jobs[0]
     assert (job.source.app, job.source.key) == (SOURCE, KID)
     assert not isinstance(job.source.app, Quoted)
@@ -180,6 +180,24 @@ def test_gc_is_left_as_it_was() -> None:
         f"auth: {{token: *{TOKEN}}}",
         f"auth: {{tokn: {TOKEN}}}",
         f"auth: {{private_key: {TOKEN}}}",
+        f"auth: {{private_key: env:A, client_id: '-{TOKEN}'}}",
+        f"auth: {{private_key: env:A, client_id: abcdef, key_id: '{TOKEN} '}}",
+        f"auth: {{private_key: env:A, client_id: abcdef, scopes: [{TOKEN}]}}",
+        f"auth: {{private_key: env:A, client_id: abcdef, scopes: {TOKEN}}}",
+        f"auth: {{private_key: env:A, client_id: abcdef, dpop: {TOKEN}}}",
+        f"auth: {{token: env:A, private_key: {TOKEN}}}",
+        f"auth: {{token: {{{TOKEN}: 1, {TOKEN}: 2}}}}",
+        f"auth: {{token: {{cmd: {TOKEN}}}}}",
+        f"auth: {{token: {{cmd: [[{TOKEN}]]}}}}",
+        f"auth: {{token: {{cmd: [a], env: [{TOKEN}]}}}}",
+        f"auth: {{token: {{cmd: [a], env: {TOKEN}}}}}",
+        f"auth: {{token: {{cmd: [a], {TOKEN}: b}}}}",
+        f"auth: {{token: 'cmd: {TOKEN}'}}",
+        f"auth: {{token: 'cmd:[{TOKEN}'}}",
+        f"auth: {{token: 'env:{TOKEN}'}}",
+        f"auth: {{token: 'keyring:{TOKEN}'}}",
+        f"auth: {{token: 'file://{TOKEN}'}}",
+        f"auth: {{token: 'fil:{TOKEN}'}}",
         f"auth: {TOKEN}",
         f"auth: [{TOKEN}]",
         f"{{auth: {{token: {TOKEN}",

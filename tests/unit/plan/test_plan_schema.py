@@ -148,8 +148,6 @@ def plan_with(part: type[PlanPart], key: str) -> dict[str, object]:
     plan = json.loads(json.dumps(EXAMPLE))
     job = plan["jobs"][0]
     home = {"Plan": plan, "JobSpec": job, "SourceSpec": job["source"]}.get(part.__name__)
-    if part.__name__ == "Auth":
-        plan["org"] = {"auth": (home := {})}
     assert home is not None
     home[key] = "x"
     return dict(plan)

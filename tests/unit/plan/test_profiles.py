@@ -12,15 +12,22 @@ from pydantic import ValidationError
 
 from orchestrator.errors import ConfigError, ExitCode, PlanError
 from orchestrator.holders import MOST_SHARING
+from orchestrator.plan.auth import BearerAuth, ServiceAppAuth, TokenAuth, auth_of, references_of
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.profiles import (
     EXAMPLE,
     MAX_BYTES,
+    Profile,
+    ProfileAuth,
     Profiles,
+    WayToOrg,
     load_profiles,
     profiles_path,
+    project_file,
 )
+from orchestrator.plan.proxies import ProxySpec
+from orchestrator.plan.references import ReferenceKind, read_reference
 
 APP, OTHER_APP = "0oa8ae1t5yev2ajDs0h7", "0oa8ae0dv4RGQvjyZ0h7"
 TOKEN = "00hunter2-hunter2-hunter2-hunter2-hunter2-"  # as long as Okta's
@@ -67,7 +74,7 @@ profiles:
     assert profiles.file == path
     assert list(profiles.by_name) == ["acme", "acme-emea"]
     acme, emea = profiles.named("acme"), profiles.named("acme-emea")
-    assert (acme.url, acme.auth.token) == ("https://acme.okta.com", "env:ACME_TOKEN")
+    assert (acme.url, str(acme.auth.token)) == ("https://acme.okta.com", "env:ACME_TOKEN")
     assert (acme.protected, acme.most_sharing) == ((APP, OTHER_APP), 7)
     assert (emea.auth.token, emea.protected, emea.most_sharing) == (None, (), MOST_SHARING)
     with pytest.raises(ValidationError):
@@ -91,8 +98,8 @@ def acme_with(line: str) -> str:
 
 WRONG = [
     ("profile: {}", "1:1: profile: unknown key (did you mean `profiles`?)"),
-    (URL, "1:1: url: unknown key (it belongs under a profile)"),
-    ("limits: {}", "1:1: limits: unknown key (known here: profiles)"),
+    (URL, "1:1: url: unknown key (it belongs under a profile or under proxy of a profile)"),
+    ("limits: {}", "1:1: limits: unknown key (known here: default, profiles)"),
     ("profiles:", "1:1: profiles: has no value (give it one, or remove the line)"),
     (
         "profiles: [acme]",
@@ -142,7 +149,8 @@ WRONG = [
         acme_with(f"auth: {{token: {TOKEN}}}"),
         (
             "4:19: profiles.acme.auth.token: must be a reference, never the secret itself "
-            "(put the secret in an environment variable and write env:NAME)"
+            "(write where it is: env:NAME, file:/path, cmd:[program, argument] or "
+            "keyring:service/name)"
         ),
     ),
     (
@@ -159,8 +167,9 @@ WRONG = [
     (
         acme_with(f"auth: {{client_id: {TOKEN}}}"),
         (
-            "4:12: profiles.acme.auth: an OAuth service app (`client_id`) is not supported yet "
-            "(write token: env:NAME)"
+            "4:11: profiles.acme.auth.private_key: is missing (its key by reference, such as "
+            "private_key: file:~/keys/acme.pem)\n"
+            "4:23: profiles.acme.auth.client_id: is not a client id (such as 0oa9krv5zuGXbn1Wd0h7)"
         ),
     ),
     (
@@ -186,7 +195,7 @@ other: {TOKEN}
 2:38: profiles.acme.urll: unknown key (did you mean `url`?)
 2:47: profiles.acme.most_sharng: unknown key (did you mean `most_sharing`?)
 3:9: profiles.emea: must be a mapping (write it as key: value lines below)
-4:1: other: unknown key (known here: profiles)""",
+4:1: other: unknown key (known here: default, profiles)""",
     ),
 ]
 
@@ -265,7 +274,7 @@ def test_where_there_are_no_profiles_it_is_said_how_to_write_one(tmp_path: Path)
         load_profiles(path).named("acme")
     assert caught.value.hint == f"write there {EXAMPLE}"
     path.write_text(EXAMPLE)
-    assert load_profiles(path).named("acme").auth.token == "env:ACME_TOKEN"
+    assert str(load_profiles(path).named("acme").auth.token) == "env:ACME_TOKEN"
 
 
 def test_where_the_configuration_is(tmp_path: Path) -> None:
@@ -349,3 +358,136 @@ def test_a_plan_is_not_told_of_the_keys_of_a_configuration(key: str) -> None:
     [problem] = caught.value.problems
     assert problem.path == key
     assert str(problem.hint).startswith("known here: version, name, org, jobs")
+
+
+def test_the_way_to_an_org(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", "/home/admin")
+    text = f"""\
+profiles:
+  plain: {{{URL}}}
+  proxied: {{{URL}, proxy: http://proxy.acme.com:8080/}}
+  known:
+    {URL}
+    proxy: {{url: "https://[::1]:3128", user: svc, password: "cmd:[pass, proxy]"}}
+    ca_file: ca/bundle.pem
+    client_cert: ~/tls/acme.pem
+    client_key: /etc/tls/acme.key
+"""
+    profiles = load_profiles(file_with(tmp_path, text))
+    assert profiles.named("plain").way == WayToOrg()
+    assert profiles.named("proxied").way == WayToOrg(proxy="http://proxy.acme.com:8080")
+    known = profiles.named("known")
+    assert known.folder == tmp_path
+    assert known.way == WayToOrg(
+        proxy="https://[::1]:3128",
+        proxy_user="svc",
+        proxy_password=read_reference("cmd:[pass, proxy]"),
+        ca_file=tmp_path / "ca" / "bundle.pem",
+        client_cert=Path("/home/admin/tls/acme.pem"),
+        client_key=Path("/etc/tls/acme.key"),
+    )
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("proxy: proxy.acme.com", "4:12: profiles.acme.proxy: must be an address such as http://p"),
+        ("proxy: socks5://a:1080", "4:12: profiles.acme.proxy: is a SOCKS proxy, which is not"),
+        ("proxy: ftp://a:1080", "4:12: profiles.acme.proxy: must start with http:// or https://"),
+        (f"proxy: http://svc:{TOKEN}@a:1", "4:12: profiles.acme.proxy: must not contain a user"),
+        (f"proxy: http://a:1/{TOKEN}", "4:12: profiles.acme.proxy: must end after the host"),
+        ("proxy: http://a:99999", "4:12: profiles.acme.proxy: must be an address such as http://p"),
+        ("proxy: http://a b", "4:12: profiles.acme.proxy: must be an address such as http://p"),
+        ("proxy: http://${HOST}", "4:12: profiles.acme.proxy: has a host that cannot be read"),
+        ("proxy: [a]", "4:12: profiles.acme.proxy: must be an address, not a list"),
+        ("proxy: {user: a}", "4:12: profiles.acme.proxy.url: is missing"),
+        (
+            f"proxy: {{url: http://a:1, user: svc, password: {TOKEN}}}",
+            "4:51: profiles.acme.proxy.password: must be a reference, never the secret itself",
+        ),
+        (
+            "proxy: {url: http://a:1, password: env:P}",
+            "4:40: profiles.acme.proxy.password: is of no user (write user: beside it)",
+        ),
+        (
+            "proxy: {url: http://a:1, user: 'a:b'}",
+            "4:36: profiles.acme.proxy.user: is not the name of a user",
+        ),
+        (
+            f"proxy: {{url: http://a:1, {TOKEN}: x}}",
+            "4:30: profiles.acme.proxy: holds an unknown key (known here: url, user, password)",
+        ),
+        ("ca_file: ' '", "4:14: profiles.acme.ca_file: ' ' is not a path"),
+        ("client_key: k.pem", "4:17: profiles.acme.client_key: needs the certificate that it is f"),
+    ],
+)
+def test_a_way_that_cannot_be_taken(tmp_path: Path, line: str, said: str) -> None:
+    [problem] = problems_of(tmp_path, acme_with(line))
+    assert problem.startswith(said)
+    assert "hunter2" not in problem
+
+
+def test_the_profile_of_whoever_names_none(tmp_path: Path) -> None:
+    text = f"default: acme\nprofiles: {{acme: {{{URL}}}}}\n"
+    assert load_profiles(file_with(tmp_path, text)).default == "acme"
+    assert load_profiles(file_with(tmp_path, "profiles: {}\n")).default is None
+    text = f"profiles: {{acme: {{{URL}}}}}\ndefault: acmee\n"
+    assert problems_of(tmp_path, text) == [
+        "2:10: default: no profile is named acmee (did you mean acme?)"
+    ]
+    assert problems_of(tmp_path, f"default: {TOKEN}\n")[0].startswith(
+        "1:10: default: is not the name of a profile"
+    )
+    elsewhere = load_profiles(file_with(tmp_path, "default: globex\n"), others=["globex"])
+    assert elsewhere.default == "globex"
+
+
+def test_the_configuration_beside_a_plan(tmp_path: Path) -> None:
+    assert project_file(tmp_path) is None
+    shown = tmp_path / "okta-keys.yaml"
+    shown.write_text(EXAMPLE)
+    assert project_file(tmp_path) == shown
+    assert project_file(tmp_path, plan=shown) is None  # a plan of that name is a plan
+    assert project_file(tmp_path, plan=tmp_path / "plan.yaml") == shown
+    (tmp_path / "below").mkdir()
+    assert project_file(tmp_path / "below") is None
+    hidden = shown.rename(tmp_path / ".okta-keys.yaml")
+    assert project_file(tmp_path) == hidden
+    shown.write_text(EXAMPLE)
+    with pytest.raises(ConfigError, match="there are two configurations"):
+        project_file(tmp_path)
+
+
+def test_a_configuration_that_anybody_could_have_put_beside_a_plan(tmp_path: Path) -> None:
+    path = tmp_path / "okta-keys.yaml"
+    path.write_text(EXAMPLE)
+    path.chmod(0o664)
+    assert project_file(tmp_path) == path
+    path.chmod(0o666)
+    with pytest.raises(ConfigError, match="could have been written by anybody") as caught:
+        project_file(tmp_path)
+    assert f"chmod o-w {path}" in str(caught.value.hint)
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+def test_a_stranger_configures_nothing(tmp_path: Path) -> None:
+    path = tmp_path / "okta-keys.yaml"
+    path.write_text(EXAMPLE)
+    os.chown(path, 12345, -1)
+    with pytest.raises(ConfigError, match="could have been written by anybody"):
+        project_file(tmp_path)
+    os.chown(tmp_path, 12345, -1)  # the folder is theirs, and so is the plan in it
+    assert project_file(tmp_path) == path
+
+
+def test_the_shipped_example_says_everything() -> None:
+    example = Path(__file__).parents[3] / "examples" / "config.yaml"
+    profiles = load_profiles(example)
+    assert profiles.default in profiles.by_name
+    ways = [auth_of(profile.auth) for profile in profiles.by_name.values()]
+    assert {type(way) for way in ways} == {TokenAuth, BearerAuth, ServiceAppAuth}
+    kinds = {each.kind for way in ways if way for each in references_of(way)}
+    assert kinds == set(ReferenceKind)
+    text = example.read_text()
+    for part in (Profile, ProfileAuth, ProxySpec):
+        assert [name for name in part.model_fields if f"{name}:" not in text] == []
