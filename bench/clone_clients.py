@@ -184,7 +184,8 @@ async def journal_of(apps: Apps, *, is_durable: bool) -> AsyncIterator[Journal]:
 @asynccontextmanager
 async def our_engine(url: str, *, is_durable: bool = True) -> AsyncIterator[Send]:
     """A run as `okta-keys run` executes it, proofs included, without progress and report."""
-    from orchestrator.cli.wiring import OrgAccess, open_api
+    from orchestrator.cli.settings import OrgAccess
+    from orchestrator.cli.wiring import open_api
     from orchestrator.engine.result import RunSettings
     from orchestrator.engine.run import Run
     from orchestrator.events import Broadcast

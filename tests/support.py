@@ -11,7 +11,8 @@ from random import Random
 import pytest
 
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.wiring import OrgAccess, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunResult, RunSettings, result_of
 from orchestrator.engine.resume import ResolvedJob

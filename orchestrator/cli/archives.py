@@ -8,14 +8,15 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from orchestrator.cli.environment import URL_VARIABLE
+from orchestrator.cli.known_profiles import known_profiles
 from orchestrator.cli.opening import this_session
-from orchestrator.cli.wiring import URL_VARIABLE, OrgAccess, org_access
+from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.clock import Clock
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, InputError, UsageError
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.org_url import is_same_org
-from orchestrator.plan.profiles import load_profiles, profiles_path
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
 from orchestrator.store.base import Archive, JobRecord, RunRecord
@@ -90,7 +91,7 @@ def access_to(record: RunRecord, found: RunPlan | None) -> OrgAccess:
     plan = found.plan if found else None
     profile = None
     if plan is None or plan.org is None:
-        profile = profile_of(record.org)
+        profile = profile_of(record.org, plan)
     access = org_access(plan, os.environ, profile=profile)
     if access.url != record.org:
         raise ConfigError(
@@ -100,12 +101,11 @@ def access_to(record: RunRecord, found: RunPlan | None) -> OrgAccess:
     return access
 
 
-def profile_of(org: str) -> str | None:
+def profile_of(org: str, plan: Plan | None) -> str | None:
     """Return a profile by which an org can be reached, unless the environment leads there."""
     if is_same_org(os.environ.get(URL_VARIABLE, ""), org):
         return None
-    profiles = load_profiles(profiles_path(None, os.environ))
-    return next(iter(profiles.of_org(org)), None)
+    return known_profiles(os.environ, plan=plan).name_for(org)
 
 
 def job_named(jobs: Sequence[JobRecord], name: str) -> JobRecord:

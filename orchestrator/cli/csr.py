@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from orchestrator.cli.execute import execute
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.options import Options
 from orchestrator.cli.requests import OpenRequest, open_requests
-from orchestrator.cli.wiring import open_api, timeouts
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.publish import publish as publish_certificate
@@ -93,7 +92,7 @@ async def carry_out(options: PublishOptions) -> tuple[RunPlan, str | None]:
             open_api(
                 access,
                 capacity=found.plan.limits.capacity,
-                bounds=timeouts(os.environ),
+                bounds=access.bounds,
                 clock=clock,
                 halt=halt,
                 random=Random(),  # noqa: S311 - jitter, no secrets

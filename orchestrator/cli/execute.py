@@ -30,9 +30,10 @@ from orchestrator.cli.preparing import (
 )
 from orchestrator.cli.render import Screen
 from orchestrator.cli.requests import requests_awaited, write_requests
+from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import execute_until_signalled
 from orchestrator.cli.terraform import managed_apps
-from orchestrator.cli.wiring import OrgAccess, hook_runner, open_api, packs_for, timeouts
+from orchestrator.cli.wiring import hook_runner, open_api, packs_for
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine.gates import Wait, stop_of
 from orchestrator.engine.result import (
@@ -127,7 +128,7 @@ def api_for(
     return open_api(
         access,
         capacity=execution.plan.limits.capacity,
-        bounds=timeouts(os.environ),
+        bounds=access.bounds,
         clock=execution.clock,
         halt=halt,
         random=execution.random,

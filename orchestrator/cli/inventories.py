@@ -7,25 +7,22 @@ import sys
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
 import anyio
+import anyio.to_thread
 from rich.console import Console
 
 from orchestrator.cli.arguments import InventoryChoice
+from orchestrator.cli.environment import timeouts
 from orchestrator.cli.listing import table_lines
 from orchestrator.cli.render import escape, print_note
+from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.showcase import showcase_org
 from orchestrator.cli.watching import Watch
-from orchestrator.cli.wiring import (
-    OrgAccess,
-    open_api,
-    org_access,
-    read_faults,
-    sandbox_for,
-    timeouts,
-)
+from orchestrator.cli.wiring import open_api, read_faults, sandbox_for
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, ExitCode, OrchestratorError, StateError, UsageError
 from orchestrator.events import Broadcast
@@ -191,7 +188,7 @@ async def take_one(
             open_api(
                 access,
                 capacity=Limits().capacity,
-                bounds=timeouts(os.environ),
+                bounds=access.bounds,
                 clock=clock,
                 halt=Halt(),
                 random=Random(),  # noqa: S311 - jitter, no secrets
@@ -219,10 +216,12 @@ async def take_one(
 async def org_for(options: InventoryOptions, name: str | None) -> AsyncIterator[OrgAccess]:
     """Find an org, or serve one."""
     if options.sandbox:
-        async with sandbox_for((), read_faults(None), org=showcase_org()) as access:
+        bounds = timeouts(os.environ)
+        async with sandbox_for((), read_faults(None), org=showcase_org(), bounds=bounds) as access:
             yield access
-    else:
-        yield org_access(None, os.environ, profile=name, config=options.config)
+    else:  # in a thread: a command that prints a secret may take its time
+        find = partial(org_access, None, os.environ, profile=name, config=options.config)
+        yield await anyio.to_thread.run_sync(find)
 
 
 def tell(options: InventoryOptions, taken: Sequence[Taken], console: Console) -> ExitCode:

@@ -6,10 +6,15 @@ import os
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
+from functools import partial
+
+import anyio
+import anyio.to_thread
 
 from orchestrator.cli.belts import check_expected, keys_looked_up, refusals
 from orchestrator.cli.bounds import chosen_targets
 from orchestrator.cli.choosing import certificates_of, choose, count_signing, is_bare_sandbox
+from orchestrator.cli.environment import timeouts
 from orchestrator.cli.opening import (
     OpenedRun,
     continue_or_create,
@@ -20,7 +25,8 @@ from orchestrator.cli.opening import (
     this_session,
 )
 from orchestrator.cli.options import Execution
-from orchestrator.cli.wiring import OrgAccess, org_access, read_faults, sandbox_for
+from orchestrator.cli.settings import OrgAccess, org_access
+from orchestrator.cli.wiring import read_faults, sandbox_for
 from orchestrator.errors import StateError, StateUnusable
 from orchestrator.okta.api import OktaApi
 from orchestrator.plan.fields import Share
@@ -34,9 +40,10 @@ async def way_to_org(execution: Execution, stack: AsyncExitStack) -> OrgAccess:
     """Return where the org is; a sandbox is served as long as the stack is open."""
     options = execution.options
     if not options.sandbox:
-        return org_access(
-            execution.plan, os.environ, profile=options.profile, config=options.config
+        find = partial(
+            org_access, execution.plan, os.environ, profile=options.profile, config=options.config
         )
+        return await anyio.to_thread.run_sync(find)  # a command that prints a secret takes time
     copy = None
     if options.copy_of is not None:
         inventory = read_inventory(options.copy_of)
@@ -44,7 +51,8 @@ async def way_to_org(execution: Execution, stack: AsyncExitStack) -> OrgAccess:
         if not inventory.has_other_keys:
             told = "the copy has no keys but those in use: others need `inventory --all-keys`"
             execution.screen.show_notices([told])
-    served = sandbox_for(execution.asked, read_faults(options.faults), org=copy)
+    faults, bounds = read_faults(options.faults), timeouts(os.environ)
+    served = sandbox_for(execution.asked, faults, org=copy, bounds=bounds)
     return await stack.enter_async_context(served)
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
@@ -23,8 +22,9 @@ from orchestrator.cli.arguments import OutputChoice
 from orchestrator.cli.bounds import targets_in, workers_of
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.render import Screen
+from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import signalling
-from orchestrator.cli.wiring import OrgAccess, open_api, timeouts
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.engine.context import RunContext
 from orchestrator.engine.gates import left_to_do
@@ -159,7 +159,7 @@ async def execute(scene: Scene, access: OrgAccess) -> ExitCode:
     opened = open_api(
         access,
         capacity=scene.limits.capacity,
-        bounds=timeouts(os.environ),
+        bounds=access.bounds,
         clock=scene.clock,
         halt=halt,
         random=Random(),  # noqa: S311 - jitter, no secrets

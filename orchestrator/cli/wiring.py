@@ -4,31 +4,27 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from random import Random
 
+from orchestrator.cli.lockdown import callers_umask
+from orchestrator.cli.settings import OrgAccess
 from orchestrator.clock import Clock
 from orchestrator.engine.context import HookRunner
 from orchestrator.engine.result import RunSettings
 from orchestrator.engine.resume import ResolvedJob
-from orchestrator.errors import ConfigError, FaultScriptError, UsageError
+from orchestrator.errors import FaultScriptError
 from orchestrator.events import Observer
 from orchestrator.halt import Halt
-from orchestrator.holders import MOST_SHARING
 from orchestrator.hooks import HookRun, run_hook
-from orchestrator.model import AppId, Resource
+from orchestrator.model import Resource
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.auth import authorizer_for
-from orchestrator.okta.credentials import ApiToken, Credential
+from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts, Transport, open_session
-from orchestrator.okta.network import Network
 from orchestrator.okta.pacer import Pacer
 from orchestrator.okta.retry import RetryPolicy
-from orchestrator.plan.org_url import check_org_url, is_same_org
-from orchestrator.plan.profiles import Profiles, load_profiles, profiles_path
-from orchestrator.plan.schema import InlineOrg, Plan
 from orchestrator.report.formats import packs_name
 from orchestrator.report.handoff import PackWriter
 from orchestrator.rollout import HookCommand
@@ -36,127 +32,11 @@ from orchestrator.sandbox.faults import FaultScript
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
-from orchestrator.secret import Secret, resolve_reference
+from orchestrator.secret import Secret
 
-URL_VARIABLE = "OKTA_CLIENT_ORGURL"
-TOKEN_VARIABLE = "OKTA_CLIENT_TOKEN"  # noqa: S105 - the name of a variable
-CONNECT_VARIABLE = "OKTA_CLIENT_CONNECTIONTIMEOUT"
-REQUEST_VARIABLE = "OKTA_CLIENT_REQUESTTIMEOUT"
+# What opens the way to an org is taken from here by all who do.
+
 LASTING = timedelta(days=3652)  # of the keys that a plan names, in a sandbox
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OrgAccess:
-    """Which org, the credential for it, the way to it, and what its profiles say about it."""
-
-    url: str
-    credential: Credential
-    network: Network = field(default_factory=Network)
-    profile: str | None = None  # by which the org was named
-    protected: frozenset[AppId] = frozenset()  # no run touches these
-    most_sharing: int = MOST_SHARING  # apps with one key, without a warning
-
-
-def org_access(
-    plan: Plan | None,
-    environ: Mapping[str, str],
-    *,
-    profile: str | None = None,
-    config: Path | None = None,
-) -> OrgAccess:
-    """Return where the org is: by `--profile`, else the plan, else the Okta SDKs' variables.
-
-    What any profile of the org protects is protected, however the org was named.
-
-    Raises:
-        ConfigError: the URL or the token is named nowhere, or one of them cannot be used.
-        PlanError: the configuration file is wrong.
-        UsageError: the plan is for another org than `profile` names.
-    """
-    profiles = load_profiles(profiles_path(config, environ))
-    org = plan.org if plan else None
-    inline = org if isinstance(org, InlineOrg) else InlineOrg()
-    name = org if isinstance(org, str) else None
-    if profile is not None:
-        refuse_other_org(org, profile, profiles)
-        name = profile
-    chosen = profiles.named(name) if name is not None else None
-    url = chosen.url if chosen else inline.url or url_of_environment(environ)
-    reference = token_reference(chosen.auth.token if chosen else None, inline.auth.token)
-    known = profiles.of_org(url)
-    least = min((each.most_sharing for each in known.values()), default=MOST_SHARING)
-    return OrgAccess(
-        url=url,
-        credential=ApiToken(token=resolve_reference(reference, environ)),
-        profile=name,
-        protected=frozenset(app for each in known.values() for app in each.protected),
-        most_sharing=chosen.most_sharing if chosen else least,
-    )
-
-
-def refuse_other_org(org: InlineOrg | str | None, profile: str, profiles: Profiles) -> None:
-    """Refuse to run a plan of one org on another. Two profiles may be of the same org.
-
-    Raises:
-        ConfigError: there is no such profile.
-        UsageError: the plan names another org.
-    """
-    url = profiles.named(profile).url
-    if isinstance(org, str):
-        planned = profiles.by_name.get(org)
-        planned_url, shown = planned.url if planned else "", f"the profile {org}"
-    elif org is not None and org.url is not None:
-        planned_url = shown = org.url
-    else:
-        return
-    if not is_same_org(planned_url, url):
-        raise UsageError(
-            f"the plan is for {shown}, and --profile {profile} is {url}",
-            hint="leave --profile out, or take the plan of that org",
-        )
-
-
-def token_reference(*given: str | None) -> str:
-    """Return the first reference that is given, else that of the Okta SDKs' variable."""
-    return next(filter(None, given), f"env:{TOKEN_VARIABLE}")
-
-
-def url_of_environment(environ: Mapping[str, str]) -> str:
-    """Return the org's address from the Okta SDKs' variable.
-
-    Raises:
-        ConfigError: there is none, or it cannot be used.
-    """
-    url = environ.get(URL_VARIABLE, "").strip()
-    if not url:
-        raise ConfigError(
-            "which org? The plan names none, and neither does the environment",
-            hint=f"name a profile with --profile, or export {URL_VARIABLE}="
-            "https://your-org.okta.com, or try it with --sandbox",
-        )
-    problem = check_org_url(url)
-    if problem:
-        raise ConfigError(f"the org URL cannot be used: {problem}")
-    return url.removesuffix("/")
-
-
-def timeouts(environ: Mapping[str, str]) -> Timeouts:
-    """Return the bounds of one attempt; the Okta SDKs' variables (seconds) override ours."""
-    standard = Timeouts()
-    read = seconds(environ, REQUEST_VARIABLE, standard.read)
-    connect = seconds(environ, CONNECT_VARIABLE, standard.connect)
-    return Timeouts(connect=connect, read=read, whole=4 * read)
-
-
-def seconds(environ: Mapping[str, str], name: str, standard: float) -> float:
-    text = environ.get(name, "").strip()
-    try:
-        value = float(text) if text else standard
-    except ValueError:
-        value = 0.0
-    if not 0 < value <= 3600:
-        raise ConfigError(f"{name} is not a number of seconds above 0", hint=f"{name}=30")
-    return value
 
 
 @asynccontextmanager
@@ -172,13 +52,14 @@ async def open_api(
     retry: RetryPolicy | None = None,
 ) -> AsyncIterator[OktaApi]:
     """Open the way to an org, and close its connections at the end."""
-    async with open_session(bounds, access.network) as session:
+    secure = access.url.startswith("https:")
+    async with open_session(bounds, access.network, secure=secure) as session:
         pacer = Pacer(clock=clock, halt=halt, capacity=capacity, random=random, observer=observer)
         yield OktaApi(
             Transport(
                 session,
                 url=access.url,
-                auth=authorizer_for(access.credential),
+                auth=authorizer_for(access.credential, pacer=pacer, clock=clock),
                 pacer=pacer,
                 clock=clock,
                 halt=halt,
@@ -191,9 +72,10 @@ async def open_api(
 
 def hook_runner(environ: Mapping[str, str], folder: Path, clock: Clock) -> HookRunner:
     """Return what runs the commands of a plan, from the plan's folder."""
+    umask = callers_umask()
 
     def run(command: HookCommand, context: Mapping[str, object]) -> Awaitable[HookRun]:
-        return run_hook(command, context, environ=environ, clock=clock, cwd=folder)
+        return run_hook(command, context, environ=environ, clock=clock, cwd=folder, umask=umask)
 
     return run
 
@@ -221,14 +103,22 @@ def read_faults(path: Path | None) -> FaultScript:
 
 @asynccontextmanager
 async def sandbox_for(
-    jobs: Sequence[ResolvedJob], faults: FaultScript, *, org: SandboxOrg | None = None
+    jobs: Sequence[ResolvedJob],
+    faults: FaultScript,
+    *,
+    org: SandboxOrg | None = None,
+    bounds: Timeouts | None = None,
 ) -> AsyncIterator[OrgAccess]:
     """Serve a sandbox in which the plan's apps and keys exist, or the given `org` as it is."""
     if org is None:
         org = SandboxOrg()
         seed_apps(org, jobs)
     async with serve(org, limits=LimitSettings(), faults=faults) as served:
-        yield OrgAccess(url=served.url, credential=ApiToken(token=Secret(org.token)))
+        yield OrgAccess(
+            url=served.url,
+            credential=ApiToken(token=Secret(org.token)),
+            bounds=bounds or Timeouts(),
+        )
 
 
 def seed_apps(org: SandboxOrg, jobs: Sequence[ResolvedJob]) -> None:

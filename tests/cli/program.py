@@ -53,6 +53,7 @@ def environment(given: Mapping[str, str] | None = None) -> dict[str, str]:
         "PYTHONPATH": str(ROOT),
         "COLUMNS": "200",
         "OKTA_KEYS_STATE": f"{states().name}/{next(numbers)}",
+        "HOME": f"{states().name}/user",
         "XDG_STATE_HOME": f"{states().name}/home",
         "XDG_CONFIG_HOME": f"{states().name}/config",
     }

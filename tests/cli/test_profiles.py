@@ -31,13 +31,13 @@ async def test_orgs_lists_the_profiles_and_never_a_token(config: Path) -> None:
     env = {"ACME_TOKEN": TOKEN, "OKTA_KEYS_CONFIG": str(config)}
     ended = await okta_keys_forked("orgs", env=env, cwd=config.parent)
     assert (ended.code, ended.out) == (0, "")
-    lines = [line.split() for line in ended.err.splitlines()]
+    lines = [" ".join(line.split()) for line in ended.err.splitlines()]
     assert lines == [
-        ["profile", "url", "token", "protected"],
-        ["acme", "https://acme.okta.com", "env:ACME_TOKEN", "found", "1"],
-        ["globex", "https://globex.okta.com", "env:GLOBEX_TOKEN", "not", "set", "0"],
-        ["initech", "https://initech.okta.com", "env:OKTA_CLIENT_TOKEN", "not", "set", "0"],
-        ["from", str(config)],
+        "profile url credential protected",
+        "acme https://acme.okta.com API token env:ACME_TOKEN found 1",
+        "globex https://globex.okta.com API token env:GLOBEX_TOKEN not set 0",
+        "initech https://initech.okta.com API token env:OKTA_CLIENT_TOKEN not set 0",
+        f"from {config}",
     ]
     assert TOKEN not in ended.err
 
@@ -52,13 +52,53 @@ async def test_orgs_as_json(config: Path) -> None:
     assert found["profiles"][0] == {
         "name": "acme",
         "url": "https://acme.okta.com",
+        "credential": "API token",
         "token": "env:ACME_TOKEN",
         "token_found": False,
+        "secrets": [
+            {
+                "reference": "env:ACME_TOKEN",
+                "found": False,
+                "problem": "the environment variable ACME_TOKEN is not set",
+            }
+        ],
+        "problem": None,
+        "proxy": None,
         "protected": 1,
         "most_sharing": 50,
     }
     rest = [(line["name"], line["token_found"], line["most_sharing"]) for line in found["profiles"]]
     assert rest == [("acme", False, 50), ("globex", False, 5), ("initech", True, 50)]
+
+
+async def test_orgs_tells_the_kind_of_every_credential_and_runs_no_command(tmp_path: Path) -> None:
+    config, key, ran = tmp_path / "config.yaml", tmp_path / "key.pem", tmp_path / "ran"
+    key.write_text("-----BEGIN PRIVATE KEY-----\n")
+    key.chmod(0o644)
+    config.write_text(f"""\
+default: app
+profiles:
+  app:
+    url: https://acme.okta.com
+    auth: {{client_id: 0oa9krv5zuGXbn1Wd0h7, private_key: file:key.pem, passphrase: env:PHRASE}}
+    proxy: {{url: "http://proxy:1", user: me, password: env:PROXY_PASSWORD}}
+  command: {{url: https://acme.okta.com, auth: {{bearer: "cmd:[touch, {ran}]"}}}}
+""")
+    env = {"PHRASE": TOKEN, "PROXY_PASSWORD": TOKEN}
+    ended = await okta_keys_forked("orgs", "--config", config, env=env, cwd=tmp_path)
+    assert ended.code == 0
+    text = " ".join(ended.err.split())
+    assert "service app file:key.pem not usable env:PHRASE found env:PROXY_PASSWORD found" in text
+    assert "access token cmd:[touch, ...] not tried" in text
+    assert "app: file:key.pem" in text  # and what is wrong with it
+    assert TOKEN not in ended.err
+    assert not ran.exists()
+    ended = await okta_keys_forked("orgs", "--json", "--config", config, env=env, cwd=tmp_path)
+    found = json.loads(ended.out)
+    assert found["default"] == "app"
+    told = [(each["credential"], each["token_found"], each["proxy"]) for each in found["profiles"]]
+    assert told == [("service app", False, "http://proxy:1"), ("access token", None, None)]
+    assert not ran.exists()
 
 
 async def test_orgs_without_a_configuration_says_where_it_would_be(tmp_path: Path) -> None:
@@ -77,7 +117,8 @@ async def test_a_wrong_configuration_is_told_problem_by_problem(config: Path) ->
         f"{config}:3:10: profiles.acme.url: must start with https://, such as "
         "https://acme.okta.com\n"
         f"{config}:4:19: profiles.acme.auth.token: must be a reference, never the secret itself "
-        "(put the secret in an environment variable and write env:NAME)\n"
+        "(write where it is: env:NAME, file:/path, cmd:[program, argument] or "
+        "keyring:service/name)\n"
         "2 problems in the configuration\n"
     )
     env = {"OKTA_KEYS_CONFIG": str(config)}

@@ -9,7 +9,8 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
 
-from orchestrator.cli.wiring import OrgAccess, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt

@@ -18,7 +18,8 @@ import pytest
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.wiring import OrgAccess, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import open_api
 from orchestrator.engine.result import ArchivedRecords, exit_code
 from orchestrator.engine.rollback import Rollback
 from orchestrator.engine.run import Run

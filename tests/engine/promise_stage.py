@@ -10,7 +10,8 @@ from random import Random
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.wiring import OrgAccess, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.keys import CSR_CREATED
 from orchestrator.engine.publish import publish

@@ -21,7 +21,8 @@ import anyio
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.wiring import OrgAccess, hook_runner, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import hook_runner, open_api
 from orchestrator.engine.context import Packs, RunContext
 from orchestrator.engine.gates import APPROVED
 from orchestrator.engine.result import RunResult, RunSettings, exit_code, result_of
@@ -44,7 +45,7 @@ from orchestrator.model import (
     Target,
 )
 from orchestrator.okta.api import OktaApi
-from orchestrator.okta.credentials import ApiToken
+from orchestrator.okta.credentials import ApiToken, Credential
 from orchestrator.okta.http import Timeouts
 from orchestrator.rollout import HookCommand, HookMoment, JobSettings, Rollout
 from orchestrator.sandbox.faults import Fault, FaultScript
@@ -107,6 +108,7 @@ class RolloutStage:
     speed: float = SPEED
     resource: Resource = Resource.APP
     book: CertificateBook | None = None
+    credential: Credential | None = None  # other than the org's API token
 
     def __post_init__(self) -> None:
         self.clock = FastClock(self.speed)
@@ -202,7 +204,10 @@ class RolloutStage:
         async with (
             serve(self.org, limits=self.limits, faults=script, port=self.port) as served,
             open_api(
-                OrgAccess(url=served.url, credential=ApiToken(token=Secret(self.org.token))),
+                OrgAccess(
+                    url=served.url,
+                    credential=self.credential or ApiToken(token=Secret(self.org.token)),
+                ),
                 capacity=1.0,
                 bounds=timeouts or (QUICK_TIMEOUTS if stalls else PATIENT),
                 clock=self.clock,

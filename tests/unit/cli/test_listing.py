@@ -14,7 +14,7 @@ from orchestrator.inventory.compare import ChangeKind, compare
 from orchestrator.inventory.filters import Filters, Listed, Order, listing
 from orchestrator.inventory.record import DAY, Inventory
 from orchestrator.model import Kid, Resource
-from orchestrator.writing import CONTROLS
+from orchestrator.writing import on_one_line
 from tests.inventory.drafts import app, certificate, idp, inventory_of, kid
 from tests.inventory.inventories import few, inventories
 
@@ -37,7 +37,7 @@ def test_no_line_is_too_wide_or_has_control_codes(
     assert len(lines) == len(inventory.holders) + 1
     for line in lines:
         assert cell_len(line) <= width
-        assert line.translate(CONTROLS) == line
+        assert on_one_line(line) == line
 
 
 def test_a_narrow_table_has_what_matters_most() -> None:
@@ -89,7 +89,7 @@ def test_every_change_is_one_line(old: Inventory, new: Inventory) -> None:
     for change in compare(old, new, within=90 * DAY):
         line = change_line(change).plain
         assert line.startswith(change.kind.value.replace("_", " "))
-        assert line.translate(CONTROLS) == line
+        assert on_one_line(line) == line
 
 
 def test_changes_in_words() -> None:

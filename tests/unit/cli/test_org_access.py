@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.wiring import OrgAccess, org_access, sandbox_for, seed_apps
+from orchestrator.cli.settings import OrgAccess, org_access
+from orchestrator.cli.wiring import sandbox_for, seed_apps
 from orchestrator.errors import ConfigError, PlanError, UsageError
 from orchestrator.holders import MOST_SHARING
 from orchestrator.model import NEW_KID, AppId, KeyRef, Kid
@@ -76,10 +77,8 @@ def setting(tmp_path: Path) -> Setting:
     ("org", "profile", "expected"),
     [
         (None, None, (INITECH, "usual", None)),
-        (f"{{url: {GLOBEX}}}", None, (GLOBEX, "usual", None)),
         (f"{{url: {GLOBEX}, auth: {{token: env:MY_TOKEN}}}}", None, (GLOBEX, "mine", None)),
         ("acme", None, (ACME, "of-acme", "acme")),
-        ("acme-reader", None, (ACME, "usual", "acme-reader")),
         (None, "globex", (GLOBEX, "of-globex", "globex")),
         ("{}", "globex", (GLOBEX, "of-globex", "globex")),
         ("globex", "globex", (GLOBEX, "of-globex", "globex")),
@@ -87,9 +86,8 @@ def setting(tmp_path: Path) -> Setting:
         ("acme-reader", "acme", (ACME, "of-acme", "acme")),
         ("{url: https://ACME.okta.com/}", "acme", (ACME, "of-acme", "acme")),
         (f"{{url: {ACME}, auth: {{token: env:MY_TOKEN}}}}", "acme", (ACME, "of-acme", "acme")),
-        # A profile that names no token leaves it to the plan, then to the environment:
+        # A profile that names no token leaves it to the plan:
         ("{auth: {token: env:MY_TOKEN}}", "acme-reader", (ACME, "mine", "acme-reader")),
-        (None, "acme-reader", (ACME, "usual", "acme-reader")),
     ],
 )
 def test_the_profile_comes_before_the_plan_and_that_before_the_environment(
@@ -98,6 +96,19 @@ def test_the_profile_comes_before_the_plan_and_that_before_the_environment(
     access = setting.access(org, profile=profile)
     assert (access.url, token_of(access), access.profile) == expected
     assert token_of(access) not in repr(access)
+
+
+@pytest.mark.parametrize("org", [f"{{url: {GLOBEX}}}", "acme-reader"])
+def test_who_names_no_token_takes_that_of_the_environment_for_the_same_org_alone(
+    setting: Setting, org: str
+) -> None:
+    with pytest.raises(ConfigError, match="is for the org that OKTA_CLIENT_ORGURL names"):
+        setting.access(org)
+    url = GLOBEX if "url" in org else ACME
+    same = replace(setting, environ={**ENVIRON, "OKTA_CLIENT_ORGURL": url})
+    assert token_of(same.access(org)) == "usual"
+    without = {name: text for name, text in ENVIRON.items() if name != "OKTA_CLIENT_ORGURL"}
+    assert token_of(replace(setting, environ=without).access(org)) == "usual"
 
 
 def test_without_a_plan_there_is_the_profile_or_the_environment(setting: Setting) -> None:
@@ -165,6 +176,9 @@ def test_what_is_protected_in_an_org_is_so_by_whatever_name_it_goes(
     protected: set[AppId],
     most_sharing: int,
 ) -> None:
+    if org or profile:  # that names no token itself
+        environ = {name: text for name, text in ENVIRON.items() if name != "OKTA_CLIENT_ORGURL"}
+        setting = replace(setting, environ=environ)
     access = setting.access(org, profile=profile)
     assert access.protected == frozenset(protected)
     assert access.most_sharing == most_sharing

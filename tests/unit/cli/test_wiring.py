@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.wiring import OrgAccess, org_access, timeouts
+from orchestrator.cli.environment import timeouts
+from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.errors import ConfigError
 from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
@@ -44,10 +45,10 @@ def refusal(plan: Plan, environ: dict[str, str]) -> ConfigError:
         (None, ENVIRON, URL),
         ("{}", ENVIRON, URL),
         ("{auth: {token: env:OKTA_CLIENT_TOKEN}}", ENVIRON, URL),
-        (f"{{url: {OTHER_URL}}}", ENVIRON, OTHER_URL),
         (f"{{url: {OTHER_URL}}}", {"OKTA_CLIENT_TOKEN": TOKEN}, OTHER_URL),
+        (f"{{url: {OTHER_URL}, auth: {{token: env:OKTA_CLIENT_TOKEN}}}}", ENVIRON, OTHER_URL),
         (None, ENVIRON | {"OKTA_CLIENT_ORGURL": f" {URL}/ \n"}, URL),
-        (f"{{url: {OTHER_URL}/}}", ENVIRON, OTHER_URL),
+        (f"{{url: {URL}/}}", ENVIRON, URL),
         (None, ENVIRON | {"OKTA_CLIENT_ORGURL": "http://localhost:8080"}, "http://localhost:8080"),
     ],
 )
@@ -63,7 +64,7 @@ def test_the_url_of_the_plan_comes_before_that_of_the_environment(
         (None, ENVIRON),
         (None, ENVIRON | {"OKTA_CLIENT_TOKEN": f"  {TOKEN}\n"}),
         ("{auth: {token: env:MY_TOKEN}}", ENVIRON | {"MY_TOKEN": TOKEN, "OKTA_CLIENT_TOKEN": "x"}),
-        (f"{{url: {OTHER_URL}, auth: {{}}}}", ENVIRON),
+        (f"{{url: {OTHER_URL}, auth: {{}}}}", {"OKTA_CLIENT_TOKEN": TOKEN}),
     ],
 )
 def test_the_token_is_the_one_that_the_plan_refers_to(
@@ -72,6 +73,13 @@ def test_the_token_is_the_one_that_the_plan_refers_to(
     access = org_access(plan_of(org), environ)
     assert token_of(access) == TOKEN
     assert TOKEN not in repr(access)
+
+
+@pytest.mark.parametrize("org", [f"{{url: {OTHER_URL}}}", f"{{url: {OTHER_URL}, auth: {{}}}}"])
+def test_the_token_of_one_org_is_not_shown_to_another(org: str) -> None:
+    error = refusal(plan_of(org), ENVIRON)
+    assert "is for the org that OKTA_CLIENT_ORGURL names" in error.message
+    assert TOKEN not in error.diagnostics()
 
 
 @pytest.mark.parametrize("url", [None, "", "  "])
