@@ -17,16 +17,17 @@ ROOT = Path(orchestrator.__file__).parent
 
 # From the bottom up. A module may import from its own layer only within its own package.
 LAYERS: tuple[frozenset[str], ...] = (
-    frozenset({"__init__", "errors", "clock", "secret", "halt", "writing"}),
+    frozenset({"__init__", "errors", "clock", "secret", "scrubbing", "halt", "writing"}),
     frozenset({"model", "holders", "rollout", "events", "plan"}),
     frozenset({"okta", "store", "hooks"}),
     frozenset({"engine"}),
-    frozenset({"inventory", "report"}),
+    frozenset({"inventory", "report", "doctor"}),
     frozenset({"cli", "__main__"}),
 )
 NEIGHBOURS = {  # within one layer, who may know whom
     "halt": {"errors"},
     "secret": {"errors"},
+    "scrubbing": {"secret"},
     "writing": {"errors"},
     "events": {"model"},
     "holders": {"model"},

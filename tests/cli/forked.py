@@ -30,6 +30,7 @@ LARGEST = 1024 * 1024  # bytes of a request
 SECONDS = 60.0  # at most, for one command
 COMMANDS = (
     "csr",
+    "doctor",
     "drafting",
     "drift",
     "execute",
@@ -141,8 +142,10 @@ def become_the_program(asked: Mapping[str, Any], files: Sequence[int]) -> None:
         os.environ.clear()
         os.environ.update(asked["env"])
         sys.argv = ["okta-keys", *asked["argv"]]
-        main: Callable[[list[str]], int] = import_module("orchestrator.cli.main").main
-        code = main(asked["argv"])
+        main_and_exit: Callable[[], None] = import_module("orchestrator.cli.main").main_and_exit
+        main_and_exit()
+    except SystemExit as ended:
+        code = int(ended.code or 0)
     except BaseException:  # noqa: BLE001 - as the interpreter does
         traceback.print_exc()
     finally:

@@ -1,0 +1,232 @@
+"""Say whether a run could begin: settings, state, org, credential, limits. Changes nothing."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack
+from dataclasses import dataclass, replace
+from pathlib import Path
+from random import Random
+
+import anyio
+from rich.console import Console
+from rich.text import Text
+
+from orchestrator.cli.settings import OrgAccess, OrgSettings, org_settings
+from orchestrator.cli.sources import ToldSetting
+from orchestrator.cli.wiring import open_api, read_faults, sandbox_for
+from orchestrator.clock import SystemClock
+from orchestrator.doctor.checks import Finding, Grade, failed, skipped, verdict
+from orchestrator.doctor.examine import AFTER_REACH, Examination, Wanted
+from orchestrator.doctor.local import state_finding, versions_finding
+from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.events import Broadcast
+from orchestrator.halt import Halt
+from orchestrator.model import Resource
+from orchestrator.okta.permissions import needs_of
+from orchestrator.okta.retry import RetryPolicy
+from orchestrator.plan.load import load_plan
+from orchestrator.plan.schema import Limits, Plan
+from orchestrator.plan.targets import resolve
+from orchestrator.store.lock import state_folder
+from orchestrator.writing import on_one_line
+
+SCHEMA_VERSION = "1.0"
+IMPATIENT = RetryPolicy(attempts=2, rate_refusals=2, first_wait=0.2, longest_wait=1.0, total=90.0)
+COLOURS = {Grade.OK: "green", Grade.WARN: "yellow", Grade.FAIL: "red", Grade.SKIPPED: "dim"}
+INDENT = 21  # columns of grade and check
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DoctorOptions:
+    """The command line of `doctor`."""
+
+    plan: Path | None = None
+    profile: str | None = None
+    config: Path | None = None
+    state: Path | None = None
+    sandbox: bool = False
+    as_json: bool = False
+
+
+@dataclass(slots=True)
+class Diagnosis:
+    """What is found, line by line, and which source supplied each setting."""
+
+    console: Console | None  # to tell it as it comes
+    findings: list[Finding]
+    settings: tuple[ToldSetting, ...] = ()
+
+    def add(self, finding: Finding) -> None:
+        self.findings.append(finding)
+        if self.console is not None and finding.grade is not Grade.SKIPPED:
+            tell(self.console, finding)
+
+    def end(self) -> None:
+        """Tell last what could not be looked at."""
+        left = [finding for finding in self.findings if finding.grade is Grade.SKIPPED]
+        if self.console is not None and left:
+            tell_skipped(self.console, left)
+
+
+def show_diagnosis(options: DoctorOptions) -> ExitCode:
+    """Look, tell, and return the code of the first failure, or DONE.
+
+    Raises:
+        PlanError: the plan itself is wrong: `validate` has more to say about that.
+    """
+    plan = load_plan(options.plan) if options.plan else None
+    console = None if options.as_json else Console(stderr=True, highlight=False)
+    diagnosis = Diagnosis(console, [])
+    anyio.run(diagnose, options, plan, diagnosis)
+    diagnosis.end()
+    code = verdict(diagnosis.findings)
+    if options.as_json:
+        sys.stdout.write(json.dumps(document(diagnosis, code), indent=2) + "\n")
+    return code
+
+
+async def diagnose(options: DoctorOptions, plan: Plan | None, diagnosis: Diagnosis) -> None:
+    """Look at everything, this machine first."""
+    clock = SystemClock()
+    diagnosis.add(versions_finding())
+    diagnosis.add(state_finding(state_folder(options.state, os.environ), clock))
+    async with AsyncExitStack() as stack:
+        access = await access_for(options, plan, diagnosis, stack)
+        if access is None:
+            for check in ("reach", *AFTER_REACH):
+                diagnosis.add(skipped(check, "the settings come first"))
+            return
+        async for finding in examined(access, plan, clock):
+            diagnosis.add(finding)
+
+
+async def access_for(
+    options: DoctorOptions, plan: Plan | None, diagnosis: Diagnosis, stack: AsyncExitStack
+) -> OrgAccess | None:
+    """Return the way to the org, after telling who says so; None: the settings are not fit."""
+    if options.sandbox:
+        jobs = resolve(plan) if plan else []
+        text = "a sandbox in this process"
+        diagnosis.add(Finding(check="settings", grade=Grade.OK, text=text))
+        return await stack.enter_async_context(sandbox_for(jobs, read_faults(None)))
+    try:
+        settings = org_settings(plan, os.environ, profile=options.profile, config=options.config)
+        diagnosis.settings = settings.told()
+        access = await anyio.to_thread.run_sync(settings.access)  # may run a command
+    except OrchestratorError as error:
+        diagnosis.add(failed("settings", error))
+        return None
+    diagnosis.add(settings_finding(settings))
+    return access
+
+
+def settings_finding(settings: OrgSettings) -> Finding:
+    """Say what is used, and who said so."""
+    lines = [f"{each.name}: {each.value}, from {each.source}" for each in settings.told()]
+    text = "\n".join(lines)
+    if settings.notes:
+        notes = "; ".join(settings.notes)
+        return Finding(check="settings", grade=Grade.WARN, text=text, remedy=notes)
+    return Finding(check="settings", grade=Grade.OK, text=text)
+
+
+async def examined(
+    access: OrgAccess, plan: Plan | None, clock: SystemClock
+) -> AsyncIterator[Finding]:
+    """Open the org and look at it. A key that cannot be used shows when it is opened."""
+    try:
+        limits = plan.limits if plan else Limits()
+        async with open_api(
+            access,
+            capacity=limits.capacity,
+            bounds=access.bounds,
+            clock=clock,
+            halt=Halt(),
+            random=Random(),  # noqa: S311 - jitter
+            observer=Broadcast(),
+            retry=IMPATIENT,
+        ) as api:
+            examination = Examination(
+                api,
+                credential=access.credential,
+                network=access.network,
+                wanted=wanted_for(plan),
+                capacity=limits.capacity,
+                clock=clock,
+            )
+            async for finding in examination.findings():
+                yield finding
+    except OrchestratorError as error:  # a private key, or a certificate of ours, is of no use
+        yield failed("credential", error)
+        for check in ("reach", *AFTER_REACH):
+            if check != "credential":
+                yield skipped(check, "the credential comes first")
+
+
+def wanted_for(plan: Plan | None) -> Wanted:
+    """Return what a plan needs, or what any rotation of apps does."""
+    if plan is None:
+        return Wanted(needs=needs_of())
+    resources = {job.resource for job in plan.jobs}
+    logs = any(
+        job.activate is not None and job.cross_check and job.resource is Resource.APP
+        for job in plan.jobs
+    )
+    needs = needs_of(
+        apps=Resource.APP in resources, idps=Resource.IDP in resources, cross_check=logs
+    )
+    sources = tuple({job.key: None for job in resolve(plan) if job.key.app})
+    return Wanted(needs=needs, idps=Resource.IDP in resources, log=logs, sources=sources)
+
+
+# Telling it
+
+
+def tell(console: Console, finding: Finding) -> None:
+    """Print one finding: its grade, what was looked at, what was seen, and the remedy."""
+    head = Text(f"{finding.grade.value:9}", style=COLOURS[finding.grade])
+    head.append(f"{finding.check:12}", style="bold")
+    body = Text(on_lines(finding.text))
+    if finding.remedy:
+        body.append(f"\nhint: {on_lines(finding.remedy)}", style="cyan")
+    for line in body.wrap(console, max(20, console.width - INDENT)):
+        line.rstrip()
+        console.print(head + line, soft_wrap=True)
+        head = Text(" " * INDENT)
+
+
+def tell_skipped(console: Console, findings: Sequence[Finding]) -> None:
+    """Print in one line what was not looked at; it has one reason."""
+    checks = ", ".join(finding.check for finding in findings)
+    tell(console, replace(findings[0], check="", text=f"{checks}: {findings[0].text}"))
+
+
+def on_lines(text: str) -> str:
+    """Return a text that may hold what the org said, with its own line breaks only."""
+    return "\n".join(on_one_line(line) for line in text.split("\n"))
+
+
+def document(diagnosis: Diagnosis, code: ExitCode) -> dict[str, object]:
+    """Return the diagnosis for programs; additions only within a major version."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "exit_code": int(code),
+        "settings": [
+            {"name": each.name, "value": each.value, "source": each.source}
+            for each in diagnosis.settings
+        ],
+        "checks": [
+            {
+                "check": each.check,
+                "grade": each.grade.value,
+                "text": each.text,
+                "remedy": each.remedy,
+                "facts": dict(each.facts),
+            }
+            for each in diagnosis.findings
+        ],
+    }
