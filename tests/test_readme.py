@@ -137,7 +137,7 @@ async def test_the_guides_sandbox_serves_the_plan(tmp_path: Path) -> None:
                 assert "quickstart" in told.err
 
 
-@pytest.mark.parametrize("name", ["crontab", "faults.yaml", "walk-the-api.sh"])
+@pytest.mark.parametrize("name", ["config.yaml", "crontab", "faults.yaml", "walk-the-api.sh"])
 def test_examples_exist_and_are_mentioned(name: str) -> None:
     text = (ROOT / "examples" / name).read_text()
     assert name in README + GUIDE or "okta-keys" in text
@@ -174,9 +174,9 @@ async def test_the_guides_lines_about_an_org_are_commands_that_work(tmp_path: Pa
     shown = [
         line
         for line in commands(GUIDE)
-        if re.match(r"okta-keys (inventory|diff|plan new|run rotation.yaml)", line)
+        if re.match(r"okta-keys (inventory|diff|plan new|run rotation.yaml|doctor)", line)
     ]
-    assert len(shown) == 8
+    assert len(shown) == 9
     shutil.copytree(ROOT / "examples", tmp_path / "examples")
     async with guides_sandbox(tmp_path) as env:
         for line in shown:

@@ -94,7 +94,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the harnesses side by side, print their figures, and return the exit code."""
     given = parse(arguments)
     if importlib.util.find_spec("atheris") is None:
-        sys.stderr.write("atheris is not installed: pip install '.[fuzz]' (Python below 3.14)\n")
+        sys.stderr.write("atheris is not installed: make fuzz installs it, on Linux\n")
         return 4
     keep = given.keep or Path(tempfile.mkdtemp(prefix="okta-keys-findings-"))
     keep.mkdir(parents=True, exist_ok=True)

@@ -17,9 +17,13 @@ from pathlib import Path
 from typing import TypeAlias, TypeVar
 
 from multidict import CIMultiDict, CIMultiDictProxy
+from pydantic_core import PydanticCustomError
 
+from orchestrator.cli.proxies import goes_past, read_proxy
+from orchestrator.cli.sdk_file import source_of
+from orchestrator.cli.sources import Given, Source
 from orchestrator.cli.terraform import managed_apps
-from orchestrator.errors import InputError, OrchestratorError, PlanError, Problem
+from orchestrator.errors import ConfigError, InputError, OrchestratorError, PlanError, Problem
 from orchestrator.inventory.saved import read_inventory
 from orchestrator.model import Kid, Resource
 from orchestrator.okta.call import Call, RawAnswer, conclude
@@ -29,15 +33,18 @@ from orchestrator.okta.certificates import (
     thumbprint_of,
     x5c_in_metadata,
 )
+from orchestrator.okta.credentials import ServiceApp
 from orchestrator.okta.document import SignerDocument, changes_between, fingerprint
 from orchestrator.okta.objects import IdentityProvider, LogEvent, Organization
 from orchestrator.okta.pacer import Bucket
+from orchestrator.okta.reading import decode
+from orchestrator.okta.signing_key import read_signing_key
+from orchestrator.okta.token_endpoint import Grant, Objection, judge
 from orchestrator.okta.wire import (
     Application,
     JsonWebKey,
     SigningRequest,
     challenge_scope,
-    decode,
     epoch_second,
     located_key,
     meaning_of,
@@ -51,7 +58,9 @@ from orchestrator.okta.wire import (
 from orchestrator.plan.csv_file import Entry, read_entries
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.profiles import load_profiles
+from orchestrator.plan.references import read_reference
 from orchestrator.sandbox.faultfile import read_script
+from orchestrator.secret import Secret
 
 T = TypeVar("T")
 Harness: TypeAlias = Callable[[bytes], None]
@@ -132,15 +141,51 @@ def csv(data: bytes) -> None:
 
 
 def config(data: bytes) -> None:
-    """Load a configuration file, or the script of a sandbox's faults."""
+    """Load a configuration file, one of Okta's SDKs, or the script of a sandbox's faults."""
     kind, data = data[:1], data[1:]
     try:
         if kind == b"f":
             read_script(data.decode("utf-8", errors="replace"), file="faults.yaml")
+        elif kind == b"o":
+            check_source(source_of(on_disk(data), shown="~/.okta/okta.yaml"))
         else:
             load_profiles(on_disk(data))
     except InputError as error:
         check_error(error)
+
+
+def check_source(source: Source) -> None:
+    """Hold what an SDK's file says to being usable, or an error that can be shown."""
+    for said in (source.url, source.credential, source.proxy, source.connect, source.read):
+        if isinstance(said, OrchestratorError):
+            check_error(said)
+    assert isinstance(source.url, Given | OrchestratorError | None)
+
+
+def credentials(data: bytes) -> None:
+    """Read references to secrets, private keys, proxies, and the answers that bring tokens."""
+    kind, data = data[:1], data[1:]
+    text = data.decode("utf-8", errors="replace")
+    if kind == b"k":
+        app = ServiceApp(client_id="0oa9krv5zuGXbn1Wd0h7", private_key=Secret(text))
+        try:
+            assert read_signing_key(app).algorithm
+        except ConfigError as error:
+            check_error(error)
+    elif kind == b"t":
+        status = 200 + (data[:1] or b"\0")[0] * 2
+        headers = CIMultiDictProxy(CIMultiDict({"dpop-nonce": text[:64]}))
+        try:
+            answer = judge(RawAnswer(status, headers, data[1:]))
+            assert isinstance(answer, Grant | Objection)
+        except OrchestratorError as error:
+            check_error(error)
+    elif kind == b"p":
+        read_proxy(text)
+        goes_past("https://acme.okta.com", text)
+    else:
+        with suppress(PydanticCustomError):
+            assert str(read_reference(text))
 
 
 def wire(data: bytes) -> None:
@@ -237,5 +282,16 @@ def saved(data: bytes) -> None:
 
 HARNESSES: Mapping[str, Harness] = {
     harness.__name__: harness
-    for harness in (plan, csv, config, wire, document, certificates, link, challenge, saved)
+    for harness in (
+        plan,
+        csv,
+        config,
+        credentials,
+        wire,
+        document,
+        certificates,
+        link,
+        challenge,
+        saved,
+    )
 }
