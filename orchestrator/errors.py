@@ -8,6 +8,7 @@ OrchestratorError            exit 1   the base; anything else that escapes is a 
 │   └── UsageError                    the command line
 ├── AccessError              exit 5   the org refuses our credential for every call
 │   ├── TokenRejected
+│   ├── ClientRejected                the org gives the service app no token
 │   └── ScopeMissing
 ├── SafetyError              exit 6   a belt of the plan says no; nothing was called
 ├── StateError               exit 1   the journal cannot be written or read
@@ -133,6 +134,10 @@ class AccessError(OrchestratorError):
 
 class TokenRejected(AccessError):
     """The org does not accept the token (401 E0000011)."""
+
+
+class ClientRejected(AccessError):
+    """The org's token endpoint refuses the service app for good (RFC 6749 section 5.2)."""
 
 
 class ScopeMissing(AccessError):

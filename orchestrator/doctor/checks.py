@@ -13,12 +13,8 @@ from orchestrator.okta.objects import Organization, PrincipalLimit
 from orchestrator.okta.pacer import Bucket
 from orchestrator.okta.pacing import BucketView
 from orchestrator.okta.permissions import (
-    APP_ROLE,
-    ORG_ROLE,
-    Caller,
     Need,
     caller_of,
-    remedy_for,
     scope_remedy,
     unmet,
 )
@@ -74,7 +70,7 @@ def organization_finding(reply: Reply[Organization], url: str) -> Finding:
     """Say whether an address is that of an Okta org, by what it says of itself."""
     org = reply.value
     if org is None or not org.id:
-        said = f" ({reply.refusal})" if reply.refusal else ""
+        said = f" ({reply.refusal.said})" if reply.refusal else ""
         return Finding(
             check="org",
             grade=Grade.FAIL,
@@ -173,7 +169,7 @@ def scopes_finding(
     )
 
 
-def role_finding(first: Reply[bytes] | ScopeMissing, caller: Caller) -> Finding:
+def role_finding(first: Reply[bytes] | ScopeMissing) -> Finding:
     """Say whether the role behind a credential lets apps be read.
 
     Whether it lets them be changed, no call tells that only reads.
@@ -181,21 +177,20 @@ def role_finding(first: Reply[bytes] | ScopeMissing, caller: Caller) -> Finding:
     if isinstance(first, ScopeMissing):
         return skipped("role", "a scope is missing first")
     if first.refusal is not None:
-        return refused_finding("role", "apps", first.refusal, caller)
+        return refused_finding("role", "apps", first.refusal)
     text = "apps may be read; whether they may be changed, only a change would tell"
     return Finding(check="role", grade=Grade.OK, text=text)
 
 
-def refused_finding(check: str, what: str, refusal: Refusal, caller: Caller) -> Finding:
+def refused_finding(check: str, what: str, refusal: Refusal) -> Finding:
     """Return the finding for something that the org refuses to show."""
-    role = ORG_ROLE if check == "idps" else APP_ROLE
-    remedy = remedy_for(refusal, caller, role=role)
+    remedy = refusal.remedy
     if remedy is None and refusal.missing_id is not None:
         remedy = "is it an id of this org? okta-keys inventory lists them"
     return Finding(
         check=check,
         grade=Grade.FAIL,
-        text=f"the org does not show {what}: {refusal}",
+        text=f"the org does not show {what}: {refusal.said}",
         remedy=remedy,
         facts={"status": refusal.status, "code": refusal.code},
         exit_code=ExitCode.ACCESS if refusal.status in (401, 403) else ExitCode.UNEXPECTED,

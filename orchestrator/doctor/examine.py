@@ -120,7 +120,7 @@ class Examination:
         token = auth.token if isinstance(auth, ServiceAppCalls) else None
         yield credential_finding(self.credential, token)
         yield scopes_finding(self.credential, token, self.wanted.needs, first)
-        yield role_finding(first, auth.caller)
+        yield role_finding(first)
         if self.wanted.idps:
             yield await self.may_read("idps", "/api/v1/idps", Bucket.IDPS, "limit=1")
         if self.wanted.log:
@@ -173,7 +173,7 @@ class Examination:
         except OrchestratorError as error:
             return optional(failed(check, error), is_optional=check == "log")
         if reply.refusal is not None:
-            found = refused_finding(check, root, reply.refusal, self.api.transport.auth.caller)
+            found = refused_finding(check, root, reply.refusal)
             return optional(found, is_optional=check == "log")
         return Finding(check=check, grade=Grade.OK, text=f"GET {root} is allowed")
 
@@ -190,7 +190,7 @@ class Examination:
         except OrchestratorError as error:
             return failed(check, error)
         if found is not None:
-            return refused_finding(check, name, found, self.api.transport.auth.caller)
+            return refused_finding(check, name, found)
         what = f"{name} has the key {key.kid}" if key.is_known else f"{name} can be read"
         return Finding(check=check, grade=Grade.OK, text=what)
 

@@ -10,38 +10,41 @@ from collections.abc import AsyncIterator
 from contextlib import AbstractAsyncContextManager, nullcontext
 from datetime import UTC, datetime
 from functools import partial
-from typing import TypeVar
-from urllib.parse import quote, urlencode
+from typing import Literal, TypeVar
+from urllib.parse import quote
 
-from orchestrator.errors import Refused
 from orchestrator.model import AppId, CsrRequest, KeyRef, Kid, Resource
 from orchestrator.okta.call import Call
+from orchestrator.okta.caps import KEYS_BODY, SIGNER_BODY
 from orchestrator.okta.certificates import x5c_in_metadata
 from orchestrator.okta.document import SignerDocument
 from orchestrator.okta.endpoints import (
     ENDPOINTS,
     LOGS,
     ORGANIZATION,
+    PRINCIPALS,
     clone_path,
     key_path,
     metadata_path,
     path_of,
+    segment,
 )
 from orchestrator.okta.http import Transport
 from orchestrator.okta.objects import (
     IdentityProvider,
     LogEvent,
     Organization,
+    PrincipalLimit,
     csr_body,
 )
 from orchestrator.okta.pacer import Bucket, Slot
+from orchestrator.okta.pages import pages
 from orchestrator.okta.wire import (
     Application,
     CallTrace,
     JsonWebKey,
     Reply,
     SigningRequest,
-    next_page,
 )
 
 APPS = ENDPOINTS[Resource.APP].root
@@ -90,10 +93,15 @@ class OktaApi:
     ) -> Reply[list[JsonWebKey]]:
         """Read all keys of an app, in no order to rely on. There is no paging."""
         endpoints = ENDPOINTS[resource]
-        path = f"{path_of(app, resource)}/credentials/keys"
-        return await self.get(
-            endpoints.keys_template, path, endpoints.bucket, list[JsonWebKey], trace
+        call = Call(
+            method="GET",
+            template=endpoints.keys_template,
+            path=f"{path_of(app, resource)}/credentials/keys",
+            bucket=endpoints.bucket,
+            kind=list[JsonWebKey],
+            most_bytes=KEYS_BODY,
         )
+        return await self.transport.send(call, trace)
 
     async def generate_key(
         self,
@@ -167,7 +175,7 @@ class OktaApi:
         The request is gone afterwards. The key does not become active.
         """
         endpoints = ENDPOINTS[resource]
-        csr = f"{path_of(app, resource)}/credentials/csrs/{quote(csr_id, safe='')}"
+        csr = f"{path_of(app, resource)}/credentials/csrs/{segment(csr_id)}"
         call = Call(
             method="POST",
             template=f"{endpoints.csrs_template}/{{csrId}}/lifecycle/publish",
@@ -194,6 +202,7 @@ class OktaApi:
             bucket=endpoints.read_bucket,
             kind=SignerDocument,
             reader=partial(SignerDocument.parse, resource=resource),
+            most_bytes=SIGNER_BODY,
         )
         return await self.transport.send(call, trace)
 
@@ -246,7 +255,7 @@ class OktaApi:
             Refused: the org refuses a page, or links to anything but its own list.
         """
         query = {"limit": str(page_size)} | ({"filter": filter_} if filter_ else {})
-        async for page in self.pages(APPS, query, Bucket.APPS, list[Application], trace):
+        async for page in pages(self.transport, APPS, query, Bucket.APPS, Application, trace):
             for app in page:
                 yield app
 
@@ -261,7 +270,7 @@ class OktaApi:
         if resource is Resource.IDP:
             signers = self.list_idps(trace)
         else:
-            signers = self.list_apps(trace, filter_=f'credentials.signing.kid eq "{kid}"')
+            signers = self.list_apps(trace, filter_=f'credentials.signing.kid eq "{segment(kid)}"')
         async for signer in signers:
             if signer.active_kid == kid:
                 yield signer
@@ -269,7 +278,7 @@ class OktaApi:
     async def list_idps(self, trace: CallTrace) -> AsyncIterator[Application]:
         """Yield identity providers in the words of apps; pages and errors as in `list_apps`."""
         query = {"limit": str(LARGEST_PAGE)}
-        async for page in self.pages(IDPS, query, Bucket.IDPS, list[IdentityProvider], trace):
+        async for page in pages(self.transport, IDPS, query, Bucket.IDPS, IdentityProvider, trace):
             for idp in page:
                 yield idp.as_application
 
@@ -283,6 +292,7 @@ class OktaApi:
             kind=bytes,
             reader=read_metadata,
             accept="application/xml",
+            most_bytes=SIGNER_BODY,
         )
         return await self.transport.send(call, trace)
 
@@ -307,7 +317,7 @@ class OktaApi:
             "limit": str(LARGEST_LOG_PAGE),
             "sortOrder": "ASCENDING",
         }
-        async for page in self.pages(LOGS, query, Bucket.LOGS, list[LogEvent], trace):
+        async for page in pages(self.transport, LOGS, query, Bucket.LOGS, LogEvent, trace):
             if not page:
                 return
             for event in page:
@@ -325,6 +335,14 @@ class OktaApi:
         )
         return await self.transport.send(call, trace)
 
+    async def principal_limits(
+        self, principal_type: Literal["SSWS_TOKEN", "OAUTH_CLIENT"], trace: CallTrace
+    ) -> Reply[list[PrincipalLimit]]:
+        """Ask which part of the org's rate limits tokens, or service apps, may use."""
+        query = quote(f'principalType eq "{principal_type}"')
+        path = f"{PRINCIPALS}?filter={query}"
+        return await self.get(PRINCIPALS, path, Bucket.PRINCIPALS, list[PrincipalLimit], trace)
+
     # What the methods above share
 
     async def get(
@@ -333,31 +351,6 @@ class OktaApi:
         """Send a GET."""
         call = Call(method="GET", template=template, path=path, bucket=bucket, kind=kind)
         return await self.transport.send(call, trace)
-
-    async def pages(
-        self,
-        root: str,
-        query: dict[str, str],
-        bucket: Bucket,
-        kind: type[list[T]],
-        trace: CallTrace,
-    ) -> AsyncIterator[list[T]]:
-        """Yield the pages of a list, one call each, following the org's links by path alone.
-
-        Raises:
-            Refused: the org refuses a page, or links to anything but this list.
-        """
-        path: str | None = f"{root}?{urlencode(query, quote_via=quote)}"
-        while path:
-            reply = await self.get(root, path, bucket, kind, trace)
-            if reply.refusal:
-                text = f"the org does not answer GET {root}: {reply.refusal}"
-                raise Refused(text, call=f"GET {root}", filter=query.get("filter"))
-            yield reply.value or []
-            try:
-                path = next_page(reply.link, root)
-            except ValueError as error:
-                raise Refused(f"the org's list leads elsewhere: {error}") from error
 
 
 def moment(at: datetime) -> str:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Generic, TypeVar
 
 from multidict import CIMultiDictProxy
 
 from orchestrator.errors import Refused, ScopeMissing, TokenRejected, Transient
+from orchestrator.okta.caps import KEY_BODY
 from orchestrator.okta.pacer import Bucket
+from orchestrator.okta.permissions import Caller, rejected_remedy, remedy_for, scope_remedy
+from orchestrator.okta.reading import decode
 from orchestrator.okta.wire import (
     Meaning,
     Refusal,
     Reply,
     challenge_scope,
-    decode,
     meaning_of,
     rate_headers,
     refusal_of,
@@ -25,6 +27,14 @@ from orchestrator.okta.wire import (
 GATEWAY_STATUSES = frozenset({502, 504})  # what stands behind the gateway may still be at work
 
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Composed:
+    """Headers and body of one attempt, made for it alone."""
+
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes = field(repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,9 @@ class Call(Generic[T]):
     accept: str | None = None  # None: JSON
     repeatable: bool = True  # False: a second one would do a second thing, or undo another's
     signed: bool = True  # False: it goes out without our credential
+    compose: Callable[[str], Composed] | None = None  # address -> what this attempt sends
+    judge: Callable[[RawAnswer], T] | None = None  # reads every answer, errors included, instead
+    most_bytes: int = KEY_BODY  # of the body of a success, decompressed
 
     def __str__(self) -> str:
         return f"{self.method} {self.template}"
@@ -66,14 +79,25 @@ class RawAnswer:
     body: bytes
 
 
-def conclude(call: Call[T], answer: RawAnswer) -> Reply[T]:
+def conclude(call: Call[T], answer: RawAnswer, caller: Caller = Caller.API_TOKEN) -> Reply[T]:
     """Turn an answer into a reply, or raise what it means for the call.
 
     An answer that cannot be read is as good as lost, whatever its status: a call that may be
     repeated is, and then a readable answer tells. See `Transport.send` for what is raised.
     """
+    if call.judge is not None:
+        return Reply(status=answer.status, value=call.judge(answer))
     if answer.status < 300:
         return accept(call, answer)
+    meaning, refusal = read_refusal(answer)
+    if meaning is Meaning.FINAL and refusal is not None:
+        remedy = remedy_for(refusal, caller, call.template)
+        return Reply(status=answer.status, refusal=replace(refusal, remedy=remedy))
+    raise failure_for(call, answer, meaning, refusal, caller)
+
+
+def read_refusal(answer: RawAnswer) -> tuple[Meaning, Refusal | None]:
+    """Return what an answer other than a success means, and its error body if it can be read."""
     try:
         refusal: Refusal | None = refusal_of(answer.status, answer.body)
     except ValueError:
@@ -84,9 +108,7 @@ def conclude(call: Call[T], answer: RawAnswer) -> Reply[T]:
         refusal.code if refusal else None,
         answer.headers.get("WWW-Authenticate", ""),
     )
-    if meaning is Meaning.FINAL and refusal is not None:
-        return Reply(status=answer.status, refusal=refusal)
-    raise failure_for(call, answer, meaning, refusal)
+    return meaning, refusal
 
 
 def accept(call: Call[T], answer: RawAnswer) -> Reply[T]:
@@ -109,7 +131,11 @@ def accept(call: Call[T], answer: RawAnswer) -> Reply[T]:
 
 
 def failure_for(
-    call: Call[T], answer: RawAnswer, meaning: Meaning, refusal: Refusal | None
+    call: object,
+    answer: RawAnswer,
+    meaning: Meaning,
+    refusal: Refusal | None,
+    caller: Caller = Caller.API_TOKEN,
 ) -> Exception:
     """Return the error that stands for an answer which is no reply."""
     said = str(refusal) if refusal else f"{answer.status} with a body that cannot be read"
@@ -117,8 +143,8 @@ def failure_for(
     match meaning:
         case Meaning.TOKEN_REJECTED:
             return TokenRejected(
-                f"the org does not accept the API token: {said}",
-                hint="create a new token; tokens end after 30 days unused or with their admin",
+                f"the org does not accept the {caller.token_name}: {said}",
+                hint=rejected_remedy(caller, answer.headers.get("WWW-Authenticate", "")),
                 call=call,
                 request_id=request_id,
             )
@@ -126,7 +152,7 @@ def failure_for(
             scope = challenge_scope(answer.headers)
             return ScopeMissing(
                 f"the token lacks the scope {scope or 'it needs'}",
-                hint="grant the scope to the service app in Okta",
+                hint=scope_remedy(caller, scope),
                 scope=scope,
                 call=call,
                 request_id=request_id,

@@ -18,6 +18,7 @@ from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 
 from orchestrator.errors import InputError
 from orchestrator.model import Certificate
+from orchestrator.okta.caps import LONGEST_X5C
 from orchestrator.okta.wire import JsonWebKey
 
 LEAST_VALIDITY = timedelta(days=90)  # that Okta wants a certificate to have left when published
@@ -29,8 +30,10 @@ def der_of(x5c: str) -> bytes:
     """Decode one x5c element: standard base64, white space allowed (RFC 7517 section 4.7).
 
     Raises:
-        ValueError: it is not base64.
+        ValueError: it is not base64, or larger than any certificate of a signing key.
     """
+    if len(x5c) > LONGEST_X5C:
+        raise ValueError("x5c is too large")
     try:
         return base64.b64decode("".join(x5c.split()), validate=True)
     except binascii.Error as error:

@@ -16,7 +16,10 @@ from itertools import islice, zip_longest
 from typing import Any, NoReturn
 
 from orchestrator.model import AppId, Kid, Resource
+from orchestrator.okta.caps import LONGEST_TEXT, SIGNER_OBJECTS, SIGNER_VALUES
 from orchestrator.okta.objects import APPLE
+from orchestrator.okta.reading import refuse_bloat
+from orchestrator.okta.wire import shortened
 
 MOST_CHANGES = 50
 LONGEST_NAME = 80  # of a field, in a list of changes
@@ -108,8 +111,10 @@ def read_object(body: bytes) -> tuple[str, dict[str, Any]]:
     """Return a body as text and as the object it is, numbers as they are written.
 
     Raises:
-        ValueError: it is not a JSON object in UTF-8. The error holds nothing of the body.
+        ValueError: it is not a JSON object in UTF-8, or has very many values. The error holds
+            nothing of the body.
     """
+    refuse_bloat(body, SIGNER_OBJECTS, SIGNER_VALUES)
     document: object = None
     problem = ""
     try:
@@ -129,7 +134,7 @@ def read_object(body: bytes) -> tuple[str, dict[str, Any]]:
 def text_of(document: Mapping[str, Any], name: str) -> str | None:
     """Return a string field, fit for records: half a surrogate pair becomes a question mark."""
     value = document.get(name)
-    return value.encode("utf-8", "replace").decode() if isinstance(value, str) else None
+    return shortened(value.encode("utf-8", "replace").decode()) if isinstance(value, str) else None
 
 
 def find_kid(text: str, path: tuple[str, ...]) -> tuple[int, int] | None:
@@ -179,10 +184,11 @@ def kid_at(text: str, span: tuple[int, int]) -> Kid:
     """Return the kid in a span.
 
     Raises:
-        ValueError: it is empty, or holds half of a surrogate pair, so nobody could name it.
+        ValueError: it is empty, endless, or holds half of a surrogate pair: nobody could name it.
     """
     kid, _ = DECODER.raw_decode(text, span[0])
-    if not kid or any("\ud800" <= character <= "\udfff" for character in kid):
+    is_odd = any("\ud800" <= character <= "\udfff" for character in kid)
+    if not kid or len(kid) > LONGEST_TEXT or is_odd:
         raise ValueError("the kid is not a name")
     return Kid(kid)
 

@@ -6,14 +6,16 @@ Every attempt takes a new slot and a new proof. No `aiohttp` exception leaves th
 from __future__ import annotations
 
 import logging
+from base64 import b64encode
 from collections.abc import AsyncIterator, Mapping
 from contextlib import AbstractAsyncContextManager, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from io import BytesIO
 from random import Random
 from typing import TypeVar
 
 import aiohttp
+from multidict import CIMultiDict
 from tenacity import AsyncRetrying, RetryCallState, retry_if_exception_type
 from yarl import URL
 
@@ -22,17 +24,18 @@ from orchestrator.clock import Clock
 from orchestrator.errors import CallError, NoAnswer, Transient
 from orchestrator.events import CallRetried, Observer
 from orchestrator.halt import Halt
-from orchestrator.okta.auth import Authorizer
+from orchestrator.okta.authorizer import Authorizer, Proof, Remedy
 from orchestrator.okta.call import Call, RawAnswer, conclude
-from orchestrator.okta.network import Network
+from orchestrator.okta.caps import ERROR_BODY
+from orchestrator.okta.network import PLAIN, Network, tls_context
 from orchestrator.okta.pacer import Bucket, Pacer, Slot
 from orchestrator.okta.retry import ONCE, RetryBudget, RetryPolicy, failure_of
+from orchestrator.okta.unreached import failure_of_exchange
 from orchestrator.okta.wire import CallTrace, Reply, epoch_second, rate_headers, request_id_of
 
 log = logging.getLogger(__name__)
 
-LARGEST_BODY = 16 * 1024 * 1024  # bytes; a page of 200 apps is about half a megabyte
-SMALL_BODY = 64 * 1024
+SMALL_BODY = 64 * 1024  # bytes; what is known to be no more is read in one go
 
 T = TypeVar("T")
 
@@ -46,14 +49,52 @@ class Timeouts:
     whole: float = 120.0  # an answer that drips for ever
 
 
+def proxy_sign_in(network: Network) -> tuple[aiohttp.ClientMiddlewareType, ...]:
+    """Return what tells the proxy who we are; nothing where it need not know.
+
+    aiohttp takes the headers for a proxy with each request only. Those for https go with CONNECT
+    to the proxy and to nobody else; a call over http, which only goes to this machine, carries
+    them itself.
+    """
+    if network.proxy is None or network.proxy_user is None:
+        return ()
+    user, password = network.proxy_user, network.proxy_password
+
+    async def sign_in(
+        request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
+    ) -> aiohttp.ClientResponse:
+        text = f"{user}:{password.reveal() if password else ''}"
+        told = {"Proxy-Authorization": f"Basic {b64encode(text.encode()).decode()}"}
+        if request.is_ssl():
+            request.proxy_headers = CIMultiDict({**(request.proxy_headers or {}), **told})
+        else:
+            request.headers.update(told)
+        return await handler(request)
+
+    return (sign_in,)
+
+
 @asynccontextmanager
 async def open_session(
     timeouts: Timeouts,
-    network: Network = Network(),  # noqa: ARG001, B008 - to come
+    network: Network = PLAIN,
+    *,
+    secure: bool = True,
 ) -> AsyncIterator[aiohttp.ClientSession]:
-    """Open the one session of a run: no cookies kept, no redirects, no hidden limits."""
+    """Open the one session of a run: no cookies kept, no redirects, no hidden limits.
+
+    Nothing but `network` says which way calls take: no variable does, and no .netrc. Where calls
+    go to this machine over http, `secure=False` spares the 20 ms of reading what is trusted.
+
+    Raises:
+        ConfigError: a file that `network` names cannot be used.
+    """
+    context = tls_context(network) if secure or network != PLAIN else True
     async with aiohttp.ClientSession(
-        connector=aiohttp.TCPConnector(limit=0),
+        connector=aiohttp.TCPConnector(limit=0, ssl=context),
+        proxy=network.proxy,
+        middlewares=proxy_sign_in(network),
+        trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
             total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.read
@@ -68,6 +109,16 @@ async def open_session(
         # out closed. That call would take no slot and appear in no trace.
         session._retry_connection = False  # noqa: SLF001 - aiohttp has no public switch
         yield session
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """One attempt, ready to be sent."""
+
+    address: str
+    headers: Mapping[str, str] = field(repr=False)
+    body: bytes | None = field(repr=False)
+    proof: Proof | None = None  # that the headers hold
 
 
 class Transport:
@@ -101,7 +152,14 @@ class Transport:
         """Wait for a slot ahead of the call that is to use it; see `Pacer.slot`."""
         return self.pacer.slot(bucket, trace)
 
-    async def send(self, call: Call[T], trace: CallTrace, slot: Slot | None = None) -> Reply[T]:
+    async def send(
+        self,
+        call: Call[T],
+        trace: CallTrace,
+        slot: Slot | None = None,
+        *,
+        policy: RetryPolicy | None = None,
+    ) -> Reply[T]:
         """Return the org's final answer, and note in `trace` what it took.
 
         A call that is not repeatable is never sent again after an attempt that may have taken
@@ -117,8 +175,8 @@ class Transport:
         try:
             return await self.attempt(call, trace, slot)
         except Transient as failure:
-            policy = self.policy if slot is None else ONCE
-            return await self.send_again(call, trace, failure, policy)
+            usual = self.policy if slot is None else ONCE
+            return await self.send_again(call, trace, failure, policy or usual)
 
     async def send_again(
         self, call: Call[T], trace: CallTrace, first: Transient, policy: RetryPolicy
@@ -170,16 +228,54 @@ class Transport:
         self.observer.notify(event)
 
     async def attempt(self, call: Call[T], trace: CallTrace, slot: Slot | None = None) -> Reply[T]:
-        """Send once, in a slot of its own."""
-        if slot is None:
-            await self.pacer.acquire(call.bucket, trace)
-        else:
-            self.pacer.use(slot, call.bucket)
+        """Send once, and once more for each thing that the org refuses in our proof.
+
+        Neither attempt can have taken effect before the last one.
+        """
+        remedies: set[Remedy] = set()
+        while True:
+            answer, proof = await self.send_once(call, trace, slot)
+            remedy = self.auth.reconsider(proof, answer) if proof is not None else None
+            if remedy is None or remedy in remedies:
+                break
+            remedies.add(remedy)
+            failure = Transient(
+                f"{answer.status}: the org asks for {remedy.value}",
+                answered=True,
+                request_id=request_id_of(answer.headers),
+            )
+            if slot is not None:  # it is for one attempt
+                raise failure
+            event = CallRetried(
+                call=str(call), attempt=len(remedies), cause=failure.message, wait_seconds=0.0
+            )
+            self.observer.notify(event)
+        try:
+            return conclude(call, answer, self.auth.caller)
+        except Transient as failure:
+            trace.lost_answers += failure.lost
+            raise
+
+    async def send_once(
+        self, call: Call[T], trace: CallTrace, slot: Slot | None
+    ) -> tuple[RawAnswer, Proof | None]:
+        """Send once, in a slot of its own, with a proof of its own."""
+        if slot is None and call.signed:
+            await self.auth.get_ready(self.send)
+        held = slot or Slot(call.bucket, await self.pacer.acquire(call.bucket, trace))
+        try:
+            # After the wait for the slot, in which a proof may grow old.
+            attempt = await self.prepare(call, at_once=slot is not None)
+            self.pacer.use(held, call.bucket)
+        except BaseException:
+            if slot is None:
+                self.pacer.give_back(held)
+            raise
         sent = self.clock.monotonic()
         self.calls += 1
         trace.attempts += 1
         try:
-            answer = await self.exchange(call)
+            answer = await self.exchange(call, attempt)
         except BaseException as failure:
             # Cancelled on the wire counts as lost too: the call may have taken effect.
             known = isinstance(failure, CallError)
@@ -187,11 +283,27 @@ class Transport:
             self.pacer.lose(call.bucket)
             raise
         self.learn(call, answer, sent, trace)
-        try:
-            return conclude(call, answer)
-        except Transient as failure:
-            trace.lost_answers += failure.lost
-            raise
+        return answer, attempt.proof
+
+    async def prepare(self, call: Call[T], *, at_once: bool) -> Prepared:
+        """Compose or sign one attempt; this may take a call for a token.
+
+        What is to go at once is not sent after such a wait: what it says may be overtaken by then.
+        """
+        address = self.url + call.path
+        if call.compose is not None:
+            made = call.compose(address)
+            return Prepared(address=address, headers=made.headers, body=made.body)
+        if not call.signed:
+            return Prepared(address=address, headers=call.own_headers, body=call.body)
+        is_late = at_once and not self.auth.is_ready
+        proof = await self.auth.prove(call.method, address, self.send)
+        if is_late:
+            raise Transient("a new access token had to be fetched first", answered=True)
+        headers = proof.headers
+        if call.has_own_headers:
+            headers = {**headers, **call.own_headers}
+        return Prepared(address=address, headers=headers, body=call.body, proof=proof)
 
     def learn(self, call: Call[T], answer: RawAnswer, sent: float, trace: CallTrace) -> None:
         """Give the slot back, and keep what the headers say, whatever the answer is."""
@@ -207,62 +319,54 @@ class Transport:
             trace.request_ids.append(request_id)
         log.debug("%s -> %d, request id %s, %s", call, answer.status, request_id, rate)
 
-    async def exchange(self, call: Call[T]) -> RawAnswer:
+    async def exchange(self, call: Call[T], attempt: Prepared) -> RawAnswer:
         """Send the request and read the whole answer.
 
         Raises:
             Transient: no connection, no answer, or not all of it.
-            NoAnswer: the server's certificate is not trusted, which no retry will change.
+            NoAnswer: TLS or a proxy does not let us through, which no retry will change.
         """
-        address = self.url + call.path
         try:
             # A POST without a body goes out with Content-Length: 0, which Okta insists on.
             async with self.session.request(
                 call.method,
-                URL(address, encoded=True),
-                headers=await self.headers(call, address),
-                data=None if call.body is None else BytesIO(call.body),
+                URL(attempt.address, encoded=True),
+                headers=attempt.headers,
+                data=None if attempt.body is None else BytesIO(attempt.body),
                 allow_redirects=False,
             ) as response:
-                body = await read_capped(response)
+                body = await read_capped(response, call.most_bytes)
                 return RawAnswer(response.status, response.headers, body)
-        except aiohttp.ClientConnectorCertificateError as error:
-            raise NoAnswer(
-                f"the certificate of {self.url} is not trusted", hint="set SSL_CERT_FILE"
-            ) from error
-        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise Transient(f"no connection: {name_of(error)}") from error
-        except TimeoutError as error:
-            raise Transient("the org did not answer in time", lost=True) from error
-        except (aiohttp.ClientError, OSError) as error:
-            raise Transient(f"the answer was lost: {name_of(error)}", lost=True) from error
-
-    async def headers(self, call: Call[T], address: str) -> Mapping[str, str]:
-        """Return the headers of one attempt."""
-        signed = await self.auth.headers(call.method, address) if call.signed else {}
-        return {**signed, **call.own_headers} if call.has_own_headers else signed
+        except (aiohttp.ClientError, OSError) as error:  # also TimeoutError, and that of asyncio
+            raise failure_of_exchange(error, self.url) from error
 
 
-def name_of(error: BaseException) -> str:
-    """Return the kind of a foreign error; its text may hold URLs or bytes of the answer."""
-    return type(error).__name__
+async def read_capped(response: aiohttp.ClientResponse, most_bytes: int) -> bytes:
+    """Read a body, decompressed as it comes, of at most so many bytes.
 
-
-async def read_capped(response: aiohttp.ClientResponse) -> bytes:
-    """Read a body, decompressed, of at most LARGEST_BODY bytes.
+    An error's body is cut at ERROR_BODY instead: its status says enough, and the rest is not read.
+    aiohttp gives a bomb out in pieces of 256 KiB, and reads no further until they are taken.
 
     Raises:
         Transient: it is larger.
     """
-    if (
-        "Content-Encoding" not in response.headers
-        and (response.content_length or SMALL_BODY + 1) <= SMALL_BODY
-    ):
-        return await response.read()
+    is_error = response.status >= 300
+    most = ERROR_BODY if is_error else most_bytes
+    length = response.content_length
+    if "Content-Encoding" not in response.headers and length is not None:
+        if length > most and not is_error:
+            raise too_large(most)
+        if length <= SMALL_BODY and "Transfer-Encoding" not in response.headers:
+            return await response.read()
     body = bytearray()
     async for chunk in response.content.iter_any():
         body += chunk
-        if len(body) > LARGEST_BODY:
-            text = f"the answer is larger than {LARGEST_BODY} bytes"
-            raise Transient(text, lost=True, answered=True)
+        if len(body) > most:
+            if is_error:
+                return bytes(body[:most])
+            raise too_large(most)
     return bytes(body)
+
+
+def too_large(most: int) -> Transient:
+    return Transient(f"the answer is larger than {most} bytes", lost=True, answered=True)

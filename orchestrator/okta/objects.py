@@ -107,6 +107,13 @@ class Organization(msgspec.Struct, frozen=True, kw_only=True):
     cell: str | None = None
 
 
+class PrincipalLimit(msgspec.Struct, frozen=True, kw_only=True):
+    """Which part of the org's rate limits one token, or one service app, may use."""
+
+    principal_id: str | None = msgspec.field(name="principalId", default=None)
+    percentage: int | None = msgspec.field(name="defaultPercentage", default=None)
+
+
 def csr_body(request: CsrRequest) -> bytes:
     """Return Okta's JSON for a signing request; what is not given is left out."""
     subject = {

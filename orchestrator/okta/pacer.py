@@ -29,7 +29,9 @@ class Bucket(StrEnum):
     APP_WRITE = "PUT /api/v1/apps/{id}"
     IDPS = "/api/v1"  # what has no bucket of its own: all calls to do with identity providers
     LOGS = "/api/v1/logs"
+    TOKEN = "/oauth2/v1/token"  # noqa: S105 - a path, not a credential
     ORG = "/"  # the public description of the org
+    PRINCIPALS = "/api/v1/principal-rate-limits"
 
 
 @dataclass(slots=True)
@@ -141,9 +143,13 @@ class Pacer:
             yield held
         finally:
             if not held.is_used:
-                lane = self.lanes[bucket]
-                lane.gate.cancel(held.reserved)
-                self.announce_change(lane)
+                self.give_back(held)
+
+    def give_back(self, slot: Slot) -> None:
+        """Give a slot back for which nothing was sent."""
+        lane = self.lanes[slot.bucket]
+        lane.gate.cancel(slot.reserved)
+        self.announce_change(lane)
 
     def use(self, slot: Slot, bucket: Bucket) -> None:
         """Turn a slot into a call that is sent now; give it back with `learn` or `lose`.

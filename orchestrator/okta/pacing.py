@@ -16,6 +16,7 @@ import math
 from dataclasses import dataclass, field
 from random import Random
 
+from orchestrator.okta.caps import LONGEST_WINDOW
 from orchestrator.okta.wire import RateHeaders
 
 USUAL_WINDOW_SECONDS = 60.0
@@ -235,6 +236,8 @@ class WindowGate:
             self.observe_without_headers(status, received)
             return
         self.clock.observe(rate.date, sent, received)
+        if self.reset is not None and self.reset - rate.date > LONGEST_WINDOW:
+            self.reset = None  # the org's clock was stepped back: that window would never end
         surprise = received - sent - self.round_trip
         self.round_trip += surprise / 8
         self.jitter += (abs(surprise) - self.jitter) / 4

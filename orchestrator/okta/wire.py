@@ -13,25 +13,38 @@ from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 from enum import Enum
 from functools import lru_cache
-from typing import Generic, Protocol, TypeVar
+from typing import Generic, Protocol, TypeGuard, TypeVar, overload
 from urllib.parse import urlsplit
 
 import msgspec
 
 from orchestrator.model import AppId, Kid
+from orchestrator.okta.caps import (
+    DATES,
+    LONGEST_ID,
+    LONGEST_QUERY,
+    LONGEST_TEXT,
+    LONGEST_WINDOW,
+    MOST_CAUSES,
+)
+from orchestrator.okta.reading import decode
+from orchestrator.scrubbing import scrub
+from orchestrator.writing import on_one_line
 
-BOM = b"\xef\xbb\xbf"
-CONTROLS = re.compile(rb"\r?\n|[\x00-\x1f]")
 REQUEST_ID = "X-Okta-Request-Id"
 ALREADY_EXISTS = re.compile("already exists", re.IGNORECASE)
 VALIDATION_FAILED = "E0000001"
 FEATURE_FORBIDDEN = "E0000015"
 NOT_FOUND = re.compile(r"Resource not found: (?P<id>\S+)(?: \((?P<type>\w+)\))?")
+IDENTITY = rf"[A-Za-z0-9_-]{{1,{LONGEST_ID}}}"  # of ids that we put into paths, files and commands
+identity_pattern = re.compile(IDENTITY)
 KEY_LOCATION = re.compile(
-    r"[^?#]*/api/v1/(?:apps|idps)/(?P<app>[\w-]+)/credentials/keys/(?P<kid>[\w-]+)(?:[?#].*)?",
-    re.ASCII,
+    rf"[^?#]*/api/v1/(?:apps|idps)/(?P<app>{IDENTITY})/credentials/keys/(?P<kid>{IDENTITY})"
+    r"(?:[?#].*)?"
 )
-LINK = re.compile(r'<(?P<url>[^<>]*)>\s*;[^,]*\brel="?(?P<rel>\w+)"?')
+# Neither part runs past the next `<`, so that no header takes long to search.
+LINK = re.compile(r'<(?P<url>[^<>]*)>\s*;[^,<]*\brel="?(?P<rel>\w+)"?')
+QUERY = re.compile(rf"[!$-;=?-\[\]-~]{{0,{LONGEST_QUERY}}}")  # visible ASCII without " # < > and \\
 
 T = TypeVar("T")
 
@@ -113,6 +126,8 @@ class Refusal:
     code: str | None
     summary: str
     causes: tuple[str, ...] = ()
+    # What an admin can do, where it is a matter of permission: our words, not the org's.
+    remedy: str | None = field(default=None, compare=False)
 
     @property
     def is_duplicate(self) -> bool:
@@ -133,10 +148,15 @@ class Refusal:
         match = NOT_FOUND.search(self.summary) if self.status == 404 else None
         return match["id"] if match else None
 
-    def __str__(self) -> str:
+    @property
+    def said(self) -> str:
+        """Return what the org said."""
         causes = "; ".join(self.causes)
         text = f"{self.status} {self.code or 'without an Okta code'}: {self.summary}"
-        return f"{text} ({causes})" if causes else text
+        return on_one_line(f"{text} ({causes})" if causes else text)
+
+    def __str__(self) -> str:
+        return f"{self.said}; {self.remedy}" if self.remedy else self.said
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -206,27 +226,8 @@ def meaning_of(status: int, rate: RateHeaders | None, code: str | None, challeng
     return Meaning.FINAL
 
 
-def decode(body: bytes, kind: type[T]) -> T:
-    """Parse JSON into `kind`; raw line breaks inside strings are read as a space each.
-
-    Okta's own guide prints a key with its base64 wrapped over lines.
-
-    Raises:
-        ValueError: the body is not JSON of that shape (msgspec's errors are ValueErrors).
-    """
-    try:
-        try:
-            return msgspec.json.decode(body, type=kind)
-        except msgspec.ValidationError:
-            raise
-        except msgspec.DecodeError:
-            return msgspec.json.decode(CONTROLS.sub(b" ", body).removeprefix(BOM), type=kind)
-    except RecursionError as error:
-        raise ValueError("nested too deeply") from error
-
-
 def refusal_of(status: int, body: bytes) -> Refusal:
-    """Read an error body; an empty one is legal (OAuth's 403).
+    """Read an error body; an empty one is legal (OAuth's 403). Of long texts the beginning is kept.
 
     Raises:
         ValueError: the body is neither empty nor an error object.
@@ -234,23 +235,52 @@ def refusal_of(status: int, body: bytes) -> Refusal:
     if not body.strip():
         return Refusal(status=status, code=None, summary="no body")
     error = decode(body, ErrorBody)
-    causes = tuple(cause.errorSummary for cause in error.causes)
-    return Refusal(status=status, code=error.code, summary=error.summary, causes=causes)
+    return Refusal(
+        status=status,
+        code=shortened(error.code),
+        summary=reason_text(error.summary),
+        causes=tuple(reason_text(cause.errorSummary) for cause in error.causes[:MOST_CAUSES]),
+    )
+
+
+@overload
+def shortened(text: str) -> str: ...
+@overload
+def shortened(text: str | None) -> str | None: ...
+def shortened(text: str | None) -> str | None:
+    """Return a text that is kept for people: no more than the beginning of a very long one."""
+    if text is None or len(text) <= LONGEST_TEXT:
+        return text
+    return f"{text[:LONGEST_TEXT]}..."
+
+
+def reason_text(text: str) -> str:
+    """Return a reason that is kept for people: without a secret, for some gateways tell all.
+
+    A secret that is cut off would not be found, so it is looked for in more than is kept.
+    """
+    return shortened(scrub(text[: 2 * LONGEST_TEXT]))
 
 
 @lru_cache(maxsize=16)
 def epoch_second(date: str) -> int | None:
-    """Return an HTTP date (RFC 9110 section 5.6.7) as epoch seconds."""
+    """Return an HTTP date (RFC 9110 section 5.6.7) as epoch seconds.
+
+    None where it cannot be read, or is in no year in which this program runs.
+    """
     try:
-        return int(parsedate_to_datetime(date).timestamp())
+        second = int(parsedate_to_datetime(date).timestamp())
     except (ValueError, OverflowError):
         return None
+    first, last = DATES
+    return second if first <= second < last else None
 
 
 def rate_headers(headers: Headers) -> RateHeaders | None:
-    """Read the rate-limit headers; None when any is absent or unreadable.
+    """Read the rate-limit headers; None when any is absent, unreadable or beyond belief.
 
-    A header may be repeated, for the org and for the token: the smaller remaining binds.
+    A window that ends in more than an hour would make us wait for as long as the org pleases. A
+    header may be repeated, for the org and for the token: the smaller remaining binds.
     """
     date = epoch_second(headers.get("Date") or "")
     limits = whole_numbers(headers.getall("X-Rate-Limit-Limit", []))
@@ -259,10 +289,13 @@ def rate_headers(headers: Headers) -> RateHeaders | None:
     if date is None or not (limits and remaining and resets):
         return None
     tightest = remaining.index(min(remaining))
+    reset = resets[min(tightest, len(resets) - 1)]
+    if reset - date > LONGEST_WINDOW:
+        return None
     return RateHeaders(
         limit=limits[min(tightest, len(limits) - 1)],
         remaining=remaining[tightest],
-        reset=resets[min(tightest, len(resets) - 1)],
+        reset=reset,
         date=date,
     )
 
@@ -281,6 +314,15 @@ def whole_numbers(texts: Sequence[str]) -> list[int]:
     return [int(text) for text in texts if text.isascii() and text.isdigit() and len(text) < 16]
 
 
+def is_identity(text: str | None) -> TypeGuard[str]:
+    """Say whether a text is an id, or a kid, that may become part of a path, a file or a command.
+
+    Reading is lenient where nothing is built from an id: Okta's reference itself has a kid of
+    "test key ID".
+    """
+    return text is not None and identity_pattern.fullmatch(text) is not None
+
+
 def located_key(location: str | None) -> tuple[AppId, Kid] | None:
     """Return the app and kid that a Location header names; its host is not ours to trust."""
     match = KEY_LOCATION.fullmatch(location) if location else None
@@ -293,7 +335,7 @@ def next_page(link: Sequence[str], path: str) -> str | None:
     Okta writes its canonical host into links, so the host is dropped, never followed.
 
     Raises:
-        ValueError: the link leads to another path.
+        ValueError: the link leads to another path, or has a query that none of Okta's has.
     """
     for value in link:
         for match in LINK.finditer(value):
@@ -301,14 +343,17 @@ def next_page(link: Sequence[str], path: str) -> str | None:
                 url = urlsplit(match["url"])
                 if url.path != path:
                     raise ValueError(f"the next page leaves {path}")
+                if not QUERY.fullmatch(url.query):
+                    raise ValueError(f"the next page of {path} is asked for with an odd query")
                 return f"{url.path}?{url.query}"
     return None
 
 
 def request_id_of(headers: Headers) -> str | None:
-    """Return the id under which Okta knows the request; None when it is no visible ASCII."""
+    """Return the id under which Okta knows the request; None when it is no short visible ASCII."""
     text = headers.get(REQUEST_ID)
-    return text if text and text.isascii() and text.isprintable() else None
+    is_fit = text and len(text) <= LONGEST_ID and text.isascii() and text.isprintable()
+    return text if is_fit else None
 
 
 def challenge_scope(headers: Mapping[str, str]) -> str | None:

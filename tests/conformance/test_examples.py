@@ -14,7 +14,8 @@ from orchestrator.model import Kid, Resource
 from orchestrator.okta.certificates import certificate_of_text, der_of, x5c_in_metadata
 from orchestrator.okta.document import SignerDocument, changes_between
 from orchestrator.okta.objects import IdentityProvider, LogEvent
-from orchestrator.okta.wire import JsonWebKey, SigningRequest, decode, refusal_of
+from orchestrator.okta.reading import decode
+from orchestrator.okta.wire import JsonWebKey, SigningRequest, refusal_of
 from tests.conformance.reference import OPENAPI, body_of, needs
 
 pytestmark = needs(OPENAPI)

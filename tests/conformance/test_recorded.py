@@ -22,6 +22,7 @@ from orchestrator.okta.certificates import certificate_of
 from orchestrator.okta.document import SignerDocument, changes_between
 from orchestrator.okta.objects import IdentityProvider
 from orchestrator.okta.pacer import Bucket
+from orchestrator.okta.reading import decode
 from orchestrator.okta.wire import (
     REQUEST_ID,
     Application,
@@ -30,7 +31,6 @@ from orchestrator.okta.wire import (
     JsonWebKey,
     Meaning,
     Reply,
-    decode,
     located_key,
     meaning_of,
     next_page,

