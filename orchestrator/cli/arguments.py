@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import logging
-import sys
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -48,7 +46,9 @@ class ReportChoice(StrEnum):
 
     text = "text"
     json = "json"
+    html = "html"
     csv = "csv"
+    junit = "junit"
     markdown = "markdown"
     failed = "failed"
 
@@ -125,12 +125,3 @@ Config = Annotated[
     Path | None,
     typer.Option(metavar="FILE", help="Where profiles are. [OKTA_KEYS_CONFIG]"),
 ]
-
-
-def start_logging(*, verbose: bool) -> None:
-    logging.basicConfig(
-        level=logging.DEBUG if verbose else logging.WARNING,
-        format="%(asctime)s %(levelname)s %(name)s: %(message)s",
-        stream=sys.stderr,
-        force=True,
-    )

@@ -10,7 +10,7 @@ from pathlib import Path
 from orchestrator.engine.gates import Gating, Wait
 from orchestrator.engine.keys import CSR_CREATED, certificate_for
 from orchestrator.model import KeyKind
-from orchestrator.report.formats import stem_of
+from orchestrator.report.document import stem_of
 from orchestrator.store.base import Archive, JobRecord, RunRecord
 from orchestrator.writing import write_pieces
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, deque
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
@@ -14,7 +14,9 @@ from orchestrator.model import (
     Activation,
     ActivationState,
     AppId,
+    Certificate,
     KeyKind,
+    Kid,
     Outcome,
     Reason,
     RunId,
@@ -143,6 +145,22 @@ class ArchivedRecords:
             )
 
 
+class ArchivedEvents:
+    """The history of a run, read anew each time it is iterated."""
+
+    def __init__(self, archive: Archive, run_id: RunId) -> None:
+        self.archive = archive
+        self.run_id = run_id
+
+    def __iter__(self) -> Iterator[EventRecord]:
+        return self.archive.events(self.run_id)
+
+
+def none_known(kids: Collection[Kid]) -> Mapping[Kid, Certificate]:  # noqa: ARG001 - as others
+    """Know no certificate."""
+    return {}
+
+
 def unsettled_outcome(job: JobRecord, target: Target, state: RunState) -> Outcome:
     """Return the outcome of a target that nobody settled."""
     detail = "the run ended before this target was settled"
@@ -183,6 +201,8 @@ class RunResult:
     packs: str | None = None  # the folder of the hand-off packs, from that of the report
     cautions: tuple[Caution, ...] = ()
     checksum: str | None = None  # of a dry run: what `run --expect` takes
+    events: Iterable[EventRecord] = ()  # its history; may be iterated again and again
+    certificates: Callable[[Collection[Kid]], Mapping[Kid, Certificate]] = none_known
 
     @property
     def outcomes(self) -> Iterator[Outcome]:
@@ -248,6 +268,8 @@ def result_of(
         forecast=forecast,
         hooks=tally_hooks(archive.events(record.run_id, kind=HOOK_RAN)),
         cautions=cautions_told(archive.events(record.run_id, kind=CAUTIONED)),
+        events=ArchivedEvents(archive, record.run_id),
+        certificates=archive.certificates,
     )
 
 

@@ -26,6 +26,11 @@ from orchestrator.report.parts import (
 from orchestrator.store.base import JobRecord, TargetRecord
 
 
+def stem_of(plan: str, run_id: str) -> str:
+    """Return how the names of all begin that a run leaves in its report folder."""
+    return f"{plan}-{run_id}"
+
+
 def head_of(result: RunResult) -> ReportHead:
     """Return all of the report but its targets."""
     record, stop, ahead = result.record, result.stop, result.forecast
@@ -132,11 +137,13 @@ def row_of(
     evidence = outcome.evidence
     target = outcome.target
     has_pack = packs is not None and outcome.status.is_staged
+    activation = record.activation if record else None
+    label = activation.label if activation else None  # a clone answers without one
     return TargetRow(
         dry_run=dry_run,
         job=target.job,
         app_id=target.app,
-        label=outcome.label,
+        label=outcome.label or label,
         status=outcome.status,
         reason=outcome.reason,
         detail=outcome.detail,
@@ -158,7 +165,7 @@ def row_of(
         resource=outcome.key.resource,
         wave=record.wave if record else None,
         acknowledged=record.is_acknowledged if record else False,
-        activation=activation_part(record.activation) if record else None,
+        activation=activation_part(activation),
         handoff=f"{packs}/{target.job}/{target.app}" if has_pack else None,
     )
 

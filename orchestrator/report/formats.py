@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -11,15 +12,16 @@ from typing import TextIO
 from orchestrator.engine.result import RunResult
 from orchestrator.errors import ReportError
 from orchestrator.model import ActivationState, Status
-from orchestrator.report.document import head_of, rows_of
+from orchestrator.report.document import head_of, rows_of, stem_of
+from orchestrator.report.junit import write_junit
 from orchestrator.report.markdown import write_markdown
 from orchestrator.report.parts import ActivationPart, TargetRow
-from orchestrator.writing import cell_of, write_whole
+from orchestrator.writing import cell_of, on_lines, write_whole
 
+LIKE_AN_ID = re.compile(r"-?[A-Za-z0-9_.-]*(?:; -?[A-Za-z0-9_.-]+)*")  # no formula at all
 FREE_TEXT = ("label", "detail", "causes", "tags", "problem")
-SUFFIXES = {"markdown": "md"}  # where it is not the name of the format
+SUFFIXES = {"markdown": "md", "junit": "junit.xml"}  # where it is not the name of the format
 OF_ACTIVATION = tuple(ActivationPart.model_fields)
-CONTROLS = dict.fromkeys(set(range(32)) - {9, 10}, " ")  # which our own reader of CSV refuses
 
 
 def write_reports(result: RunResult, folder: Path, formats: Iterable[str]) -> list[Path]:
@@ -49,11 +51,6 @@ def complete_reports(result: RunResult, folder: Path, formats: Sequence[str]) ->
     paths = [folder / file_name(stem, name) for name in formats]
     if not all(path.exists() and path.stat().st_mtime >= ended for path in paths):
         write_reports(result, folder, formats)
-
-
-def stem_of(plan: str, run_id: str) -> str:
-    """Return how the names of all begin that a run leaves in its report folder."""
-    return f"{plan}-{run_id}"
 
 
 def file_name(stem: str, format_: str) -> str:
@@ -120,7 +117,7 @@ def write_failed(result: RunResult, file: TextIO) -> None:
         failure = failure_of(row)
         if failure is not None:
             reason, detail = failure
-            text = cell_text("detail", detail.translate(CONTROLS))
+            text = cell_text("detail", on_lines(detail))
             writer.writerow((row.app_id, row.job, reason or "", text))
 
 
@@ -134,13 +131,30 @@ def failure_of(row: TargetRow) -> tuple[str | None, str] | None:
 
 
 def cell_text(column: str, value: object) -> str:
-    """Flatten one value of a row into a cell."""
-    return cell_of(value, is_foreign=column in FREE_TEXT)
+    """Flatten one value of a row into a cell.
+
+    Ids stay as they are, for a kid may start with a dash. An org may send anything for one.
+    """
+    text = cell_of(value, is_foreign=column in FREE_TEXT)
+    return (
+        text
+        if column in FREE_TEXT or LIKE_AN_ID.fullmatch(text)
+        else cell_of(text, is_foreign=True)
+    )
+
+
+def write_html(result: RunResult, file: TextIO) -> None:
+    """Write one page that stands alone; only who wants it waits for its templates."""
+    from orchestrator.report.html import html_pieces
+
+    file.writelines(html_pieces(result))
 
 
 WRITERS: dict[str, Callable[[RunResult, TextIO], None]] = {
     "json": write_json,
+    "html": write_html,
     "csv": write_csv,
+    "junit": write_junit,
     "markdown": write_markdown,
 }
 PRINTERS = WRITERS | {"failed": write_failed}

@@ -7,7 +7,6 @@ an org is foreign: nothing in it may be rendered, lead anywhere or notify anybod
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import islice
 from typing import TextIO
@@ -27,6 +26,7 @@ from orchestrator.report.wording import (
     word_of,
 )
 from orchestrator.store.base import JobRecord, TargetRecord
+from orchestrator.writing import as_words
 
 LONGEST = 65_536  # characters of a comment, as UTF-16 counts them
 RESERVE = 1_000  # of them, for the lines that count what is left out
@@ -240,7 +240,7 @@ def row_line(cells: Iterable[str]) -> str:
 
 def code(text: str) -> str:
     """Return a foreign name, as it is and nothing but text, in a code span."""
-    text = one_line(text, LONGEST_NAME)
+    text = as_words(text, LONGEST_NAME)
     if not text:
         return ""
     if PLAIN.fullmatch(text):
@@ -250,17 +250,10 @@ def code(text: str) -> str:
 
 def prose(text: str) -> str:
     """Return a sentence, which may hold foreign text, as nothing but text."""
-    return inert(one_line(text, LONGEST_TEXT))
+    return inert(as_words(text, LONGEST_TEXT))
 
 
 def inert(text: str) -> str:
     """Return a text without anything that Markdown, HTML or GitHub would act on."""
     quoted = ACTIVE.sub(lambda match: f"&#{ord(match[0])};", text)
     return ALIVE.sub(lambda match: match[0] + JOINER, quoted)
-
-
-def one_line(text: str, longest: int) -> str:
-    """Return a text without line breaks, controls and what turns the direction of writing."""
-    seen = "".join(" " if unicodedata.category(each)[0] in "CZ" else each for each in text)
-    seen = " ".join(seen.split())
-    return seen if len(seen) <= longest else f"{seen[: longest - 1]}…"

@@ -12,6 +12,7 @@ from orchestrator.errors import ReportError
 from orchestrator.model import HandoffPack, Resource, RunId
 from orchestrator.okta.certificates import der_of, fingerprints, pem_of, thumbprint_of
 from orchestrator.report.parts import Document
+from orchestrator.writing import as_words
 
 PACK_VERSION = "1.0"
 PEM, DER, METADATA = "certificate.pem", "certificate.cer", "metadata.xml"
@@ -137,13 +138,13 @@ def facts_of(pack: HandoffPack, *, plan: str, run_id: RunId, org: str) -> PackFa
         job=pack.target.job,
         app_id=pack.target.app,
         resource=pack.key.resource,
-        label=one_line(pack.label or "") or None,
-        tags={one_line(name): one_line(text) for name, text in pack.target.tags.items()},
+        label=as_words(pack.label or "") or None,
+        tags={as_words(name): as_words(text) for name, text in pack.target.tags.items()},
         kid=pack.key.kid,
         thumbprint=certificate.thumbprint,
         sha1=with_colons(prints.sha1),
         sha256=with_colons(prints.sha256),
-        subject=one_line(certificate.subject),
+        subject=as_words(certificate.subject),
         not_before=certificate.not_before,
         not_after=certificate.not_after,
     )
@@ -185,11 +186,3 @@ def in_utc(moment: datetime) -> str:
 
 def with_colons(digits: str) -> str:
     return bytes.fromhex(digits).hex(":").upper()
-
-
-def one_line(text: str) -> str:
-    """Return text of an org or a plan in one line, without what does not show.
-
-    That is control codes, line breaks, marks that turn the direction of text, lone surrogates.
-    """
-    return " ".join("".join(char if char.isprintable() else " " for char in text).split())

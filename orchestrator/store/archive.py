@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 
 from orchestrator.errors import StateError, StateUnusable
-from orchestrator.model import AppId, AppSnapshot, Outcome, Status, Target
+from orchestrator.model import AppId, AppSnapshot, Certificate, Kid, Outcome, Status, Target
 from orchestrator.store.base import (
     EventKind,
     EventRecord,
@@ -145,6 +147,18 @@ class SqliteArchive:
             settled={status: by_status.get(status.value, 0) for status in Status},
             pending=by_status.get(None, 0),
         )
+
+    def certificates(self, kids: Collection[Kid]) -> dict[Kid, Certificate]:
+        asked = json.dumps([kid for kid in kids if is_storable(kid)])
+        said: dict[Kid, list[object]] = {}
+        for kid, record in self.database.read("find_certificates", {"kids": asked}):
+            said.setdefault(Kid(text(kid)), []).append(record)
+        found: dict[Kid, Certificate] = {}
+        for kid, one in said.items():
+            with suppress(StateError):  # what is damaged was never read
+                if len(one) == 1:
+                    found[kid] = load(text(one[0]), Certificate)
+        return found
 
     def verify(self, run_id: str) -> Verification:
         with self.database.snapshot():

@@ -6,7 +6,7 @@ anyone, at any time, through an `Archive`. What people say to it (`PEOPLES_KINDS
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -353,6 +353,10 @@ class Archive(Protocol):
         ...
 
     def counts(self, run_id: str) -> TargetCounts: ...
+
+    def certificates(self, kids: Collection[Kid]) -> dict[Kid, Certificate]:
+        """Return the certificates of kids, as far as any org has shown them, and all the same."""
+        ...
 
     def verify(self, run_id: str) -> Verification:
         """Recompute the chain of hashes, and hold the tables against the events.

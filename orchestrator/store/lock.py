@@ -20,6 +20,7 @@ from orchestrator.clock import Clock
 from orchestrator.errors import LockHeld, StateUnusable
 from orchestrator.store.base import Session
 from orchestrator.store.failures import told_as
+from orchestrator.writing import write_whole
 
 POLL_SECONDS = 0.2
 LONGEST_SLUG = 40  # characters; a file name may have 255 bytes
@@ -109,9 +110,8 @@ class RunLock:
             since=self.clock.wall(),
             command=self.session.command,
         )
-        draft = self.note.with_suffix(f".{self.session.pid}")
-        draft.write_text(json.dumps(msgspec.to_builtins(holder)), encoding="ascii")
-        draft.replace(self.note)
+        text = json.dumps(msgspec.to_builtins(holder))
+        write_whole(self.note, lambda file: file.write(text))
 
     def held(self) -> LockHeld:
         """Say who has the lock, as far as the note beside it is to be believed."""

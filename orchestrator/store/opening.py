@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.resources import files
@@ -33,6 +34,7 @@ def open_file(path: Path) -> Database:
     try:
         with told_as(StateUnusable, path):
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            check_folder(path)
             if not path.exists():
                 create(path)
             check_header(path)
@@ -41,6 +43,39 @@ def open_file(path: Path) -> Database:
         raise
     except StateError as error:
         raise StateUnusable(error.message, hint=error.hint, **error.context) from error
+
+
+def check_folder(path: Path) -> None:
+    """Refuse a folder in which anybody may put files and links in the place of ours.
+
+    One that a group may write to is let pass: volumes of Kubernetes are so, as are folders made
+    with a umask of 002. So is one like /tmp, where nobody may touch the files of others, unless
+    somebody has put some there under our names before us.
+
+    Raises:
+        StateUnusable: it is such a folder.
+    """
+    folder = path.parent
+    mode = folder.stat().st_mode
+    if not mode & stat.S_IWOTH:
+        return
+    if mode & stat.S_ISVTX:
+        with os.scandir(folder) as entries:
+            found = [entry for entry in entries if entry.name.startswith(path.name)]
+            strange = [
+                entry for entry in found if not is_our_file(entry.stat(follow_symlinks=False))
+            ]
+        if not strange:
+            return
+    raise StateUnusable(
+        "everybody may write to the folder of the state, so its files may be anybody's",
+        hint=f"chmod o-w {folder}, or name a folder within it: --state {folder / 'okta-keys'}",
+        folder=folder,
+    )
+
+
+def is_our_file(status: os.stat_result) -> bool:
+    return stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid()
 
 
 def open_checked(path: Path) -> Database:

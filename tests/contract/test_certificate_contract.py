@@ -70,6 +70,21 @@ def test_a_damaged_row_is_as_if_absent(store: Store, damage: str) -> None:
     assert book.get(ONE) == CERTIFICATE
 
 
+def test_certificates_are_found_by_kid_where_all_orgs_agree(store: Store, archive: Archive) -> None:
+    here, there = store.certificates(ORG), store.certificates(OTHER_ORG)
+    here.keep({ONE: CERTIFICATE, TWO: CERTIFICATE})
+    there.keep({ONE: CERTIFICATE, TWO: replace(CERTIFICATE, key_bits=1024)})
+    assert archive.certificates([ONE, TWO, ODD, Kid("kid-3")]) == {ONE: CERTIFICATE}
+    assert archive.certificates([]) == {}
+
+
+@pytest.mark.parametrize("damage", ["''", "'[1]'", "x'00ff'", "7"])
+def test_a_damaged_row_is_not_found_by_kid(store: Store, archive: Archive, damage: str) -> None:
+    store.certificates(ORG).keep({ONE: CERTIFICATE, TWO: CERTIFICATE})
+    store.writer.execute(f"UPDATE certificates SET record = {damage} WHERE kid = '{ONE}'")  # noqa: S608
+    assert archive.certificates([ONE, TWO]) == {TWO: CERTIFICATE}
+
+
 def test_the_book_is_no_part_of_a_run(store: Store, archive: Archive) -> None:
     create(store, 1)
     before = archive.run(RUN)

@@ -203,6 +203,11 @@ LIMIT :most;
 -- name: find_certificate
 SELECT record FROM certificates WHERE org = ? AND kid = ?;
 
+-- name: find_certificates
+-- `kids` is a JSON list. Every org that has shown one of them has a row.
+SELECT DISTINCT kid, record FROM certificates
+WHERE kid IN (SELECT value FROM json_each(:kids));
+
 -- name: keep_certificate
 -- A row that is there already could not be read.
 INSERT OR REPLACE INTO certificates (org, kid, record) VALUES (?, ?, ?);

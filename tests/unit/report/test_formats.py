@@ -39,6 +39,8 @@ from orchestrator.report.formats import (
     write_file,
     write_reports,
 )
+from orchestrator.report.html import html_pieces
+from orchestrator.report.junit import junit_pieces
 from orchestrator.report.markdown import markdown_pieces
 from orchestrator.report.parts import ActivationPart, TargetRow
 from orchestrator.store.base import StopRecord
@@ -100,11 +102,14 @@ def interrupted(result: RunResult, file: TextIO) -> None:
 def test_a_file_per_format_is_named_after_plan_and_run(tmp_path: Path) -> None:
     folder = tmp_path / "deep" / "reports"
     given = result(replace(outcome(), status=Status.CLONED))
-    paths = write_reports(given, folder, ["json", "csv", "markdown"])
-    assert paths == [folder / f"finance-r1.{end}" for end in ("json", "csv", "md")]
-    assert contents(folder) == ["finance-r1.csv", "finance-r1.json", "finance-r1.md"]
+    paths = write_reports(given, folder, ["json", "csv", "markdown", "html", "junit"])
+    ends = ("json", "csv", "md", "html", "junit.xml")
+    assert paths == [folder / f"finance-r1.{end}" for end in ends]
+    assert contents(folder) == sorted(f"finance-r1.{end}" for end in ends)
     assert paths[0].read_text(encoding="utf-8") == "".join(json_pieces(given))
     assert paths[2].read_text(encoding="utf-8") == "".join(markdown_pieces(given))
+    assert paths[3].read_text(encoding="utf-8") == "".join(html_pieces(given))
+    assert paths[4].read_text(encoding="utf-8") == "".join(junit_pieces(given))
 
 
 def named(app: str, detail: str = "said", status: Status = Status.FAILED) -> Outcome:
@@ -193,7 +198,7 @@ def test_a_folder_that_is_a_file_is_an_error_with_a_hint(tmp_path: Path, below: 
     assert blocker.read_text() == "mine"
 
 
-@pytest.mark.parametrize("name", ["json", "csv"])
+@pytest.mark.parametrize("name", ["json", "csv", "html", "junit"])
 @pytest.mark.parametrize(
     "given",
     [
@@ -264,7 +269,7 @@ def test_the_csv_has_a_header_also_without_targets(tmp_path: Path) -> None:
     assert path.read_text().strip() == ",".join(COLUMNS)
 
 
-@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r"])
+@pytest.mark.parametrize("start", ["=", "+", "-", "@", "\t", "\r", "\n", "\uff1d", "\uff20"])
 @pytest.mark.parametrize("column", FREE_TEXT)
 def test_every_start_of_a_formula_is_guarded(column: str, start: str) -> None:
     assert cell_text(column, f"{start}1") == f"'{start}1"
@@ -285,6 +290,12 @@ def test_every_start_of_a_formula_is_guarded(column: str, start: str) -> None:
         ("causes", [], ""),
         ("causes", ["=a", "=b"], "'=a; =b"),
         ("request_ids", ["-a"], "-a"),
+        ("request_ids", ["a", "-b"], "a; -b"),
+        ("request_ids", ["=a()"], "'=a()"),
+        ("okta_code", "@SUM(1)", "'@SUM(1)"),
+        ("location_app_id", "-2+3+cmd|' /C calc'!A0", "'-2+3+cmd|' /C calc'!A0"),
+        ("previous_kid", "-Abc_9", "-Abc_9"),
+        ("kid", "-1+1", "'-1+1"),
         ("tags", {}, ""),
         ("tags", {"owner": "=x"}, "owner==x"),
         ("tags", {"@owner": "x", "b": "y"}, "'@owner=x; b=y"),

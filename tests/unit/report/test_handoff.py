@@ -29,7 +29,8 @@ from orchestrator.errors import ReportError
 from orchestrator.model import AppId, HandoffPack, KeyRef, Kid, Resource, RunId, Target
 from orchestrator.okta.certificates import certificate_of_text
 from orchestrator.report.handoff import PackWriter
-from orchestrator.report.pack import contents_of, one_line
+from orchestrator.report.pack import contents_of
+from orchestrator.writing import as_words
 
 APP = AppId("0oa8ae0dv4RGQvjyZ0h7")
 OTHER_APP = AppId("0oa8ae1t5yev2ajDs0h7")
@@ -234,15 +235,15 @@ def test_text_of_the_org_cannot_break_out_of_its_line(tmp_path: Path) -> None:
 
 @given(st.text())
 def test_one_line_is_one_line_and_shows(text: str) -> None:
-    line = one_line(text)
+    line = as_words(text)
     assert line.isprintable()
-    assert line == line.strip() == one_line(line)
+    assert line == line.strip() == as_words(line)
     assert len(line) <= len(text)
 
 
 @given(st.lists(st.text(st.characters(categories=["L", "N", "P"]), min_size=1)))
 def test_plain_words_stay_as_they_are(words: list[str]) -> None:
-    assert one_line(" ".join(words)) == " ".join(words)
+    assert as_words(" ".join(words)) == " ".join(words)
 
 
 @pytest.mark.parametrize(
