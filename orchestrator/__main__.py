@@ -1,6 +1,6 @@
 """Run the command line with `python -m orchestrator`."""
 
-from orchestrator.cli.main import main
+from orchestrator.cli.main import main_and_exit
 
 if __name__ == "__main__":
-    raise SystemExit(main())
+    main_and_exit()

@@ -26,9 +26,12 @@ from anyio.lowlevel import checkpoint_if_cancelled
 
 from orchestrator.clock import Clock
 from orchestrator.rollout import HookCommand
+from orchestrator.scrubbing import scrub
+from orchestrator.writing import on_lines
 
 SYSTEM = frozenset({"PATH", "HOME", "LANG", "TZ", "TMPDIR", "USER", "LOGNAME"})
 NETWORK = frozenset({"SSL_CERT_FILE", "HTTPS_PROXY", "https_proxy", "NO_PROXY", "no_proxy"})
+USER_OF_URL = re.compile(r"^(\w+://)?.*@", re.DOTALL)
 PREFIX = "OKTA_KEYS_"
 LONGEST_VARIABLE = 64 * 1024  # bytes; Linux refuses to start what has one of 128 KiB (execve(2))
 
@@ -41,8 +44,6 @@ READ_SIZE = 64 * 1024  # bytes; what a pipe holds (pipe(7))
 
 ANSI_SEQUENCE = re.compile(r"\x1b\[[0-?]*[ -/]*[@-~]")  # colours and the like (ECMA-48, 5.4)
 LINE_BREAK = re.compile(r"\r\n?")
-# control codes, and the marks that turn the direction of what follows them
-HARMFUL = re.compile("[\x00-\x08\x0b-\x1f\x7f-\x9f\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069]")
 
 NOT_STARTED = {
     errno.ENOENT: "it does not exist, or the program that its first line names does not",
@@ -75,18 +76,20 @@ async def run_hook(
     environ: Mapping[str, str],
     clock: Clock,
     cwd: Path | None = None,
+    umask: int = -1,
 ) -> HookRun:
     """Run a command to its end, and return what became of it, whatever that is.
 
-    `context` is what the command gets to know; its `hook` says at which moment it runs. When time
-    is up, or our task is cancelled, the command goes with all its children. What it has left
-    behind on purpose, once it has exited by itself, lives on unheard.
+    `context` is what the command gets to know; its `hook` says at which moment it runs. `umask` is
+    the one that it begins with; -1 leaves it as ours is. When time is up, or our task is cancelled,
+    the command goes with all its children. What it has left behind on purpose, once it has exited
+    by itself, lives on unheard.
     """
     await checkpoint_if_cancelled()
     began = clock.monotonic()
     stdin, env = input_of(context), environment_of(command, context, environ)
     try:
-        child = Child(command.argv, stdin, env=env, cwd=cwd)
+        child = Child(command.argv, stdin, env=env, cwd=cwd, umask=umask)
     except (OSError, ValueError) as error:  # ValueError: a NUL, or text that has no encoding
         seconds = clock.monotonic() - began
         return HookRun(argv=command.argv, seconds=seconds, error=why_not_started(error, cwd))
@@ -100,7 +103,7 @@ async def run_hook(
         argv=command.argv,
         exit_code=None if timed_out else child.process.returncode,
         timed_out=timed_out,
-        output=harmless(bytes(child.printed[-KEPT:])),
+        output=scrub(harmless(bytes(child.printed[-KEPT:]))),
         seconds=clock.monotonic() - began,
     )
 
@@ -114,7 +117,13 @@ class Child:
     """
 
     def __init__(
-        self, argv: tuple[str, ...], stdin: bytes, *, env: Mapping[str, str], cwd: Path | None
+        self,
+        argv: tuple[str, ...],
+        stdin: bytes,
+        *,
+        env: Mapping[str, str],
+        cwd: Path | None,
+        umask: int,
     ) -> None:
         """Start the command, without a moment at which it runs and nobody is to end it.
 
@@ -135,6 +144,7 @@ class Child:
             env=env,
             cwd=cwd,
             start_new_session=True,
+            umask=umask,
         )
         self.input = cast("IO[bytes]", self.process.stdin)
         self.output = cast("IO[bytes]", self.process.stdout)
@@ -224,11 +234,18 @@ def environment_of(
 ) -> dict[str, str]:
     """Return what a command gets to see: so no credential of ours that the plan does not name.
 
-    A value of the context that is too long for a variable is only in the command's input.
+    Nor the password of a proxy: its URL comes without, unless the plan names the variable. A value
+    of the context that is too long for a variable is only in the command's input.
     """
-    wanted = SYSTEM | NETWORK | set(command.env)
     inherited = {
-        name: value for name, value in environ.items() if name in wanted or name.startswith("LC_")
+        name: value
+        for name, value in environ.items()
+        if name in SYSTEM or name.startswith("LC_") or name in command.env
+    }
+    inherited |= {
+        name: USER_OF_URL.sub(r"\1", environ[name])
+        for name in NETWORK - set(command.env)
+        if name in environ
     }
     texts = {PREFIX + name.upper(): variable_text(value) for name, value in context.items()}
     return inherited | {
@@ -279,7 +296,7 @@ def json_value(value: object) -> object:
 def harmless(printed: bytes) -> str:
     """Return output as text that may be shown anywhere: no colours, no control codes."""
     text = ANSI_SEQUENCE.sub("", printed.decode("utf-8", "replace"))
-    return HARMFUL.sub("\ufffd", LINE_BREAK.sub("\n", text))
+    return on_lines(LINE_BREAK.sub("\n", text), instead="\ufffd")
 
 
 def why_not_started(error: OSError | ValueError, cwd: Path | None) -> str:

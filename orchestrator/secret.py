@@ -1,26 +1,36 @@
-"""A value that will not print, and references that say where to find one."""
+"""A value that will not print."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import NoReturn
-
-from orchestrator.errors import ConfigError
+import hmac
+import os
+from collections.abc import Callable
+from hashlib import blake2b
+from typing import NoReturn, final
+from weakref import WeakValueDictionary
 
 MASK = "[secret]"
+HASH_KEY = os.urandom(16)  # of this process alone: a hash is no means to test guesses
 
 
+@final
 class Secret:
-    """A string that shows itself only to `reveal()`."""
+    """A string that shows itself only to `reveal()`.
 
-    __slots__ = ("_value",)
+    It is held by a function, not by an attribute: what walks over members, as debuggers and
+    reporters of errors do, finds nothing to show. What `reveal` returns is a plain string, which
+    tracebacks with the values of variables would show, so this program never makes any.
+    """
+
+    __slots__ = ("__weakref__", "_tell")
 
     def __init__(self, value: str) -> None:
-        self._value = value
+        self._tell: Callable[[], str] = lambda: value
+        LIVING[id(self)] = self
 
     def reveal(self) -> str:
         """Return the value. Call it where it goes on the wire, nowhere else."""
-        return self._value
+        return self._tell()
 
     def __repr__(self) -> str:
         return MASK
@@ -31,23 +41,22 @@ class Secret:
         return MASK
 
     def __eq__(self, other: object) -> bool:
-        return isinstance(other, Secret) and other._value == self._value
+        """Compare in a time that does not depend on where two values of one length differ."""
+        return isinstance(other, Secret) and hmac.compare_digest(bytes_of(other), bytes_of(self))
 
     def __hash__(self) -> int:
-        return hash(self._value)
+        return int.from_bytes(blake2b(bytes_of(self), key=HASH_KEY, digest_size=8).digest())
 
     def __reduce__(self) -> NoReturn:
         raise TypeError("a Secret cannot be pickled or copied")
 
+    def __getstate__(self) -> NoReturn:
+        raise TypeError("a Secret cannot be pickled or copied")
 
-def resolve_reference(reference: str, environ: Mapping[str, str]) -> Secret:
-    """Return the secret that `env:NAME` points to.
 
-    Raises:
-        ConfigError: the variable is not set or is empty.
-    """
-    name = reference.removeprefix("env:")
-    value = environ.get(name, "").strip()
-    if not value:
-        raise ConfigError(f"the environment variable {name} is not set", hint=f"export {name}=...")
-    return Secret(value)
+# All that there are, for `scrubbing` to know them. Not by value: equal ones die each at its time.
+LIVING: WeakValueDictionary[int, Secret] = WeakValueDictionary()
+
+
+def bytes_of(secret: Secret) -> bytes:
+    return secret.reveal().encode("utf-8", "surrogatepass")

@@ -36,6 +36,7 @@ from orchestrator.inventory.totals import counted, told, totals_of
 from orchestrator.model import Resource
 from orchestrator.plan.profiles import load_profiles, profiles_path
 from orchestrator.plan.schema import Limits
+from orchestrator.scrubbing import scrub
 from orchestrator.store.lock import state_folder
 from orchestrator.store.sqlite import FILE_NAME, Store
 
@@ -272,7 +273,7 @@ def print_rows(
 def print_summary(taken: Taken, console: Console, *, quiet: bool) -> None:
     """Say on stderr what an org has come to; a failure always, the rest unless quiet."""
     if taken.problem is not None:
-        text = f"{taken.profile}: {taken.problem.diagnostics()}"
+        text = f"{taken.profile}: {scrub(taken.problem.diagnostics())}"
         console.print("\n".join(map(escape, text.splitlines())), style="red", soft_wrap=True)
     if taken.inventory is None or quiet:
         return

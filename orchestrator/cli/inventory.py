@@ -16,8 +16,8 @@ from orchestrator.cli.arguments import (
     Sandbox,
     StateDir,
     Verbose,
-    start_logging,
 )
+from orchestrator.cli.logs import start_logging
 from orchestrator.inventory.filters import Filters, Order
 from orchestrator.model import Kid, Resource
 

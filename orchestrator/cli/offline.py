@@ -14,6 +14,7 @@ from orchestrator.plan.load import load_plan
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.selectors import selectors_in
 from orchestrator.plan.targets import resolve
+from orchestrator.writing import on_lines
 
 
 def validate_plans(paths: Sequence[Path]) -> ExitCode:
@@ -24,7 +25,7 @@ def validate_plans(paths: Sequence[Path]) -> ExitCode:
             plan = load_plan(path)
             jobs = resolve(plan)
         except InputError as error:
-            sys.stderr.write(f"{error.diagnostics()}\n")
+            sys.stderr.write(on_lines(f"{error.diagnostics()}\n"))
             code = error.exit_code
         else:
             sys.stderr.write(f"{path}: valid: {', '.join(what_is_in(plan, jobs))}\n")

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from orchestrator.cli.arguments import Config, Profile, Quiet, StateDir, Verbose, start_logging
+from orchestrator.cli.arguments import Config, Profile, Quiet, StateDir, Verbose
 from orchestrator.cli.inventory import (
     Label,
     ResourceChoice,
@@ -18,6 +18,7 @@ from orchestrator.cli.inventory import (
     Within,
     filters_of,
 )
+from orchestrator.cli.logs import start_logging
 
 commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 plans = typer.Typer(

@@ -17,8 +17,8 @@ from orchestrator.cli.arguments import (
     StateDir,
     Targets,
     Verbose,
-    start_logging,
 )
+from orchestrator.cli.logs import start_logging
 
 commands = typer.Typer(add_completion=False, rich_markup_mode=None)
 requests = typer.Typer(

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from rich.console import Console
 from rich.progress import MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from orchestrator.cli.render import escape
-from orchestrator.events import CallPaced, Event
+from orchestrator.cli.render import escape, print_note
+from orchestrator.events import CallPaced, Event, Noticed
 
 
 class Watch:
@@ -48,7 +48,10 @@ class OrgWatch:
         )
 
     def notify(self, event: Event) -> None:
-        """Show a wait for a rate limit; a script learns of it as well."""
+        """Show a wait for a rate limit, and what a list left out; a script learns of it as well."""
+        if isinstance(event, Noticed) and not self.watch.quiet:
+            about = f"{self.name}: " if self.name else ""
+            print_note(self.watch.progress.console, f"{about}{event.text}")
         if not isinstance(event, CallPaced):
             return
         text = f"waiting {round(event.wait_seconds)}s for the rate limit"

@@ -32,6 +32,7 @@ from orchestrator.okta.wire import (
     Refusal,
     Reply,
     SigningRequest,
+    is_identity,
     located_key,
     moment_of,
 )
@@ -245,7 +246,7 @@ def adoptable(keys: Iterable[JsonWebKey], since: datetime, years: int) -> list[J
     second = since.replace(microsecond=0)
     found = []
     for key in keys:
-        if not key.kid or created_at(key) < second:
+        if not is_identity(key.kid) or created_at(key) < second:
             continue
         try:
             certificate = certificate_of(key)

@@ -9,7 +9,7 @@ from orchestrator.engine.keys import source_of
 from orchestrator.engine.staging import SourceKey
 from orchestrator.errors import CallError, Halted, NoAnswer
 from orchestrator.okta.certificates import pem_of
-from orchestrator.okta.wire import CallTrace, JsonWebKey
+from orchestrator.okta.wire import CallTrace, JsonWebKey, is_identity
 from orchestrator.store.base import JobRecord
 
 
@@ -60,5 +60,6 @@ async def find(context: RunContext, job: JobRecord, der: bytes, why: str) -> Sou
 
 
 def holds(key: JsonWebKey, der: bytes) -> bool:
-    """Say whether a key's certificate is this one."""
-    return bool(key.x5c) and "".join(key.x5c[0].split()) == b64encode(der).decode()
+    """Say whether a key, which has a name, has this certificate."""
+    is_whole = is_identity(key.kid) and len(key.x5c) > 0
+    return is_whole and "".join(key.x5c[0].split()) == b64encode(der).decode()

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from orchestrator.model import AppId, Certificate, KeyRef, Proof, Reason, Status
 from orchestrator.okta.certificates import certificate_of
 from orchestrator.okta.document import SignerDocument
-from orchestrator.okta.wire import JsonWebKey, Refusal, Reply, located_key
+from orchestrator.okta.wire import JsonWebKey, Refusal, Reply, located_key, shortened
 
 WOULD_HOLD = (Status.PLANNED, Status.ALREADY_PRESENT)
 METADATA_MODE = "SAML_2_0"  # the only sign-on mode whose app objects link to metadata
@@ -181,7 +181,7 @@ def mismatch(reply: Reply[JsonWebKey], source: SourceKey) -> str | None:
     """
     key = reply.value
     if key is not None and key.kid not in (None, source.ref.kid):
-        return f"the answer holds key {key.kid}"
+        return f"the answer holds key {shortened(key.kid)}"
     if key is None or not is_complete(key):
         return None
     try:

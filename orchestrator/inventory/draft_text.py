@@ -17,6 +17,7 @@ from orchestrator.inventory.filters import Filters
 from orchestrator.inventory.record import Row
 from orchestrator.inventory.totals import count_of, counted
 from orchestrator.model import KeyKind, Resource
+from orchestrator.writing import as_words
 
 SCHEMA = "./plan-v1.schema.json"
 LONGEST_LABEL = 60
@@ -47,13 +48,13 @@ def head(draft: Draft, file: str) -> Iterator[str]:
     org, at = draft.inventory.org, f"{draft.inventory.taken_at:%Y-%m-%d %H:%M} UTC"
     yield f"# yaml-language-server: $schema={SCHEMA}"
     yield "#"
-    yield f"# Written by `okta-keys plan new`, from {harmless(org)} as it was on {at}."
+    yield f"# Written by `okta-keys plan new`, from {as_words(org)} as it was on {at}."
     yield f"# Chosen: {chosen(draft)}."
     for reason in Left:
         if count := draft.left.get(reason, 0):
             yield f"# Left out: {count} {LEFT_WORDS[reason]}."
     yield "#"
-    shown = harmless(shlex.quote(file))
+    shown = as_words(shlex.quote(file))
     advice = {
         f"okta-keys validate {shown}": "checks the plan, and calls nobody",
         f"okta-keys preview {shown}": "says what a run would do to each target",
@@ -79,7 +80,7 @@ def limit_lines(draft: Draft) -> Iterator[str]:
 def org_lines(draft: Draft) -> Iterator[str]:
     """Yield which org it is: the profile where there is one, never a credential."""
     if draft.inventory.profile:
-        yield f"org: {scalar(draft.inventory.profile)} # {harmless(draft.inventory.org)}"
+        yield f"org: {scalar(draft.inventory.profile)} # {as_words(draft.inventory.org)}"
         return
     yield "org:"
     yield f"  url: {scalar(draft.inventory.org)} # the token is read from OKTA_CLIENT_TOKEN"
@@ -103,11 +104,11 @@ def filter_words(filters: Filters) -> Iterator[str]:
     if filters.expiring_within is not None:
         yield f"the certificate ends within {span_text(filters.expiring_within)}"
     if filters.signing_with:
-        yield f"it signs with {harmless(filters.signing_with)}"
+        yield f"it signs with {as_words(filters.signing_with)}"
     if filters.label:
-        yield f"its label has {harmless(filters.label)!r} in it"
+        yield f"its label has {as_words(filters.label)!r} in it"
     if filters.status:
-        yield f"its status is {harmless(filters.status)}"
+        yield f"its status is {as_words(filters.status)}"
     if filters.shared:
         yield "it shares its key"
     if filters.sha1:
@@ -141,7 +142,7 @@ def about(job: DraftJob) -> Iterator[str]:
     if job.shared is None:
         yield f"One key of {title(job.source)} for {count_of(len(job.targets), job.resource)}."
         return
-    yield f"{count_of(len(job.rows), job.resource)} sign with {harmless(job.shared)},"
+    yield f"{count_of(len(job.rows), job.resource)} sign with {as_words(job.shared)},"
     yield f"{certificate_text(job.source)}. They get a new key, and share it again."
     others = job.source.sharing - len(job.rows)
     if others > 0:
@@ -180,7 +181,7 @@ def target_lines(draft: Draft, job: DraftJob) -> Iterator[str]:
     yield f"      - {job.selector.kind.value}: {text_scalar(job.selector)}"
     yield f"      # A run picks when it begins; today that is {today}:"
     for row, comment in zip(job.targets, comments, strict=True):
-        yield f"      #   {harmless(row.holder.id)} {comment}"
+        yield f"      #   {as_words(row.holder.id)} {comment}"
 
 
 def facts(draft: Draft, job: DraftJob, row: Row) -> str:
@@ -228,16 +229,11 @@ def days_of(days: int) -> str:
 
 def title(row: Row) -> str:
     """Return how a person knows an app: its label, fit for a comment."""
-    return shortened(harmless(row.holder.label) or harmless(row.holder.id))
+    return shortened(as_words(row.holder.label) or as_words(row.holder.id))
 
 
 def shortened(text: str) -> str:
     return text if len(text) <= LONGEST_LABEL else f"{text[:LONGEST_LABEL]}..."
-
-
-def harmless(text: str) -> str:
-    """Return text in one line of what can be seen: it ends no comment and steers no terminal."""
-    return " ".join("".join(each if each.isprintable() else " " for each in text).split())
 
 
 def scalar(text: str) -> str:

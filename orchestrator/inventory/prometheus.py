@@ -9,13 +9,13 @@ from datetime import timedelta
 from enum import StrEnum
 from pathlib import Path
 
-from prometheus_client import CollectorRegistry, Gauge, write_to_textfile
+from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from orchestrator.errors import ReportError
 from orchestrator.inventory.formats import name_of
 from orchestrator.inventory.record import DAY, Inventory, Row, rows_of
 from orchestrator.model import Resource
-from orchestrator.writing import on_one_line
+from orchestrator.writing import on_one_line, write_whole
 
 OF_CERTIFICATE = ("org", "resource", "app_id", "label", "kid")
 
@@ -52,7 +52,8 @@ def write_metrics(path: Path, inventories: Iterable[Inventory]) -> None:
         set_gauges(gauges, inventory)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        write_to_textfile(str(path), registry)  # beside the path, then moved into place
+        text = generate_latest(registry).decode("utf-8")
+        write_whole(path, lambda file: file.write(text), mode=0o644)
     except OSError as error:
         raise ReportError(f"{path} cannot be written: {error.strerror}") from error
 

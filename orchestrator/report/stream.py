@@ -27,6 +27,7 @@ from orchestrator.events import (
 from orchestrator.model import Activation, RunId
 from orchestrator.report.document import activation_part, row_of
 from orchestrator.report.parts import SCHEMA_VERSION
+from orchestrator.scrubbing import scrub
 
 
 class EventStream:
@@ -44,9 +45,8 @@ class EventStream:
 
     def fail(self, error: OrchestratorError, exit_code: int) -> None:
         """Write the last line of a run that ended with an error."""
-        self.write(
-            "exit_error", {"exit_code": exit_code, "message": error.message, "hint": error.hint}
-        )
+        message, hint = scrub(error.message), error.hint
+        self.write("exit_error", {"exit_code": exit_code, "message": message, "hint": hint})
 
     def write(self, kind: str, fields: dict[str, object]) -> None:
         line = {

@@ -65,7 +65,7 @@ class ScriptLoader(yaml.SafeLoader):
     }
 
 
-ScriptLoader.add_implicit_resolver(TRUTH_TAG, re.compile(r"true|false"), ["t", "f"])
+ScriptLoader.add_implicit_resolver(TRUTH_TAG, re.compile(r"(?:true|false)\Z"), ["t", "f"])
 
 
 class Unfit(FaultScriptError):
@@ -91,6 +91,8 @@ def load_document(text: str, file: str) -> dict[object, object]:
     """Return the mapping at the top of the YAML text."""
     try:
         document = yaml.load(text, Loader=ScriptLoader)  # noqa: S506 - a safe loader
+    except (KeyError, AttributeError, TypeError) as problem:  # of PyYAML, for `!!bool maybe`
+        raise FaultScriptError(f"{file}: a value does not fit its tag") from problem
     except (yaml.YAMLError, ValueError, RecursionError) as problem:
         reason = " ".join(str(problem).split())
         raise FaultScriptError(f"{file}: this is not valid YAML: {reason}") from problem

@@ -18,12 +18,12 @@ from orchestrator.okta.certificates import (
     x5c_in_metadata,
 )
 from orchestrator.okta.objects import IdentityProvider, LogEvent, Organization
+from orchestrator.okta.reading import decode
 from orchestrator.okta.wire import (
     Application,
     JsonWebKey,
     Refusal,
     SigningRequest,
-    decode,
     located_key,
     meaning_of,
     next_page,

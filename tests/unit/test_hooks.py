@@ -33,6 +33,7 @@ from orchestrator.hooks import (
     run_hook,
 )
 from orchestrator.rollout import HookCommand
+from orchestrator.secret import Secret
 
 PATH = os.environ["PATH"]
 NOON = datetime(2026, 10, 1, 12, tzinfo=UTC)
@@ -248,6 +249,39 @@ async def test_no_credential_is_inherited_unless_the_plan_names_it() -> None:
     assert asked["OKTA_CLIENT_TOKEN"] == "canary"
     assert asked["VAULT_ADDR"] == "https://vault"
     assert asked.keys() - told.keys() == {"OKTA_CLIENT_TOKEN", "VAULT_ADDR"}
+
+
+@pytest.mark.parametrize(
+    ("url", "seen"),
+    [
+        ("http://me:canary@proxy:3128", "http://proxy:3128"),
+        ("http://me:c@nary/canary@proxy:3128/", "http://proxy:3128/"),
+        ("me:canary@proxy:3128", "proxy:3128"),
+        ("http://proxy:3128", "http://proxy:3128"),
+    ],
+)
+def test_the_password_of_a_proxy_is_for_those_who_are_named(url: str, seen: str) -> None:
+    environ = {"PATH": PATH, "HTTPS_PROXY": url, "https_proxy": url}
+    told = environment_of(HookCommand(argv=("x",), env=("https_proxy",)), {}, environ)
+    assert told["HTTPS_PROXY"] == seen
+    assert told["https_proxy"] == url
+
+
+async def test_a_command_begins_with_the_umask_that_it_is_given() -> None:
+    ran = await run_hook(
+        HookCommand(argv=("/bin/sh", "-c", "umask"), timeout=LONG),
+        {},
+        environ={"PATH": PATH},
+        clock=SystemClock(),
+        umask=0o031,
+    )
+    assert ran.output.strip() == "0031"
+
+
+async def test_what_a_command_tells_of_our_secrets_is_not_kept() -> None:
+    secret = Secret("canary-of-a-token")
+    ran = await shell("echo it is $TOKEN", environ={"TOKEN": secret.reveal()}, env=("TOKEN",))
+    assert ran.output == "it is [secret]\n"
 
 
 NAMES = st.sampled_from(["LANG", "LC_TIME", "OKTA_CLIENT_TOKEN", "OKTA_KEYS_HOOK"]) | st.text()
