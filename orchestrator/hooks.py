@@ -14,7 +14,7 @@ import re
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import date
@@ -234,24 +234,27 @@ def environment_of(
 ) -> dict[str, str]:
     """Return what a command gets to see: so no credential of ours that the plan does not name.
 
-    Nor the password of a proxy: its URL comes without, unless the plan names the variable. A value
-    of the context that is too long for a variable is only in the command's input.
+    A value of the context that is too long for a variable is only in the command's input.
     """
-    inherited = {
-        name: value
-        for name, value in environ.items()
-        if name in SYSTEM or name.startswith("LC_") or name in command.env
-    }
-    inherited |= {
-        name: USER_OF_URL.sub(r"\1", environ[name])
-        for name in NETWORK - set(command.env)
-        if name in environ
-    }
+    inherited = inherited_by(command.env, environ)
     texts = {PREFIX + name.upper(): variable_text(value) for name, value in context.items()}
     return inherited | {
         name: text
         for name, text in texts.items()
         if text is not None and len(text.encode("utf-8", "surrogatepass")) <= LONGEST_VARIABLE
+    }
+
+
+def inherited_by(named: Iterable[str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return what any command may see of our environment, beside the variables that are named.
+
+    Not the password of a proxy: its URL comes without, unless the variable is named.
+    """
+    wanted = SYSTEM | set(named)
+    return {
+        name: value if name in wanted or name not in NETWORK else USER_OF_URL.sub(r"\1", value)
+        for name, value in environ.items()
+        if name in wanted | NETWORK or name.startswith("LC_")
     }
 
 

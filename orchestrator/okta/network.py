@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from orchestrator.errors import ConfigError
+from orchestrator.plan.files import open_regular, reason
 from orchestrator.secret import Secret
 
 
@@ -47,6 +48,7 @@ def tls_context(network: Network) -> ssl.SSLContext:
 
 def trust(context: ssl.SSLContext, path: Path) -> None:
     try:
+        open_regular(path).close()  # OpenSSL would wait on a pipe for ever
         context.load_verify_locations(cafile=path)
     except ssl.SSLError as error:  # before OSError, of which it is one
         raise ConfigError(
@@ -56,7 +58,7 @@ def trust(context: ssl.SSLContext, path: Path) -> None:
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"the file of trusted certificates cannot be read: {error.strerror}", ca_file=path
+            f"the file of trusted certificates cannot be read: {reason(error)}", ca_file=path
         ) from error
 
 
@@ -73,6 +75,8 @@ def present(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
         )
 
     try:
+        for path in (cert, file):
+            open_regular(path).close()
         context.load_cert_chain(cert, key, password=refuse_passphrase)
     except ssl.SSLError as error:
         mismatched = error.reason == "KEY_VALUES_MISMATCH"
@@ -86,7 +90,7 @@ def present(context: ssl.SSLContext, cert: Path, key: Path | None) -> None:
         ) from error
     except OSError as error:
         raise ConfigError(
-            f"the client certificate or its key cannot be read: {error.strerror}",
+            f"the client certificate or its key cannot be read: {reason(error)}",
             client_cert=cert,
             client_key=file,
         ) from error

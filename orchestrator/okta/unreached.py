@@ -5,8 +5,10 @@ The text of a foreign error may hold URLs, or bytes of an answer: only its kind 
 
 from __future__ import annotations
 
+import os
 import ssl
 from collections.abc import Iterator
+from urllib.parse import urlsplit
 
 import aiohttp
 
@@ -60,13 +62,8 @@ def failure_of_exchange(error: aiohttp.ClientError | OSError, url: str) -> CallE
     refusal = refusal_of_tls(error, url)
     if refusal is not None:
         return refusal
-    if isinstance(error, aiohttp.ClientProxyConnectionError):
-        where = f"the proxy {error.host}:{error.port}"
-        return Transient(f"{where} cannot be reached: {name_of(error.os_error)}")
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return Transient(f"no connection: the host name {error.host} is not known (DNS)")
     if isinstance(error, (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError)):
-        return Transient(f"no connection: {name_of(error)}")
+        return unconnected(error, url)
     if isinstance(error, TimeoutError):
         return Transient("the org did not answer in time", lost=True)
     return Transient(f"the answer was lost: {name_of(error)}", lost=True)
@@ -135,6 +132,36 @@ def tls_errors(error: BaseException | None) -> Iterator[ssl.SSLError]:
         inner = getattr(error, "os_error", None)
         error = inner if isinstance(inner, ssl.SSLError) else error.__cause__ or error.__context__
         seen += 1
+
+
+def unconnected(
+    error: aiohttp.ClientConnectorError | aiohttp.ConnectionTimeoutError, url: str
+) -> Transient:
+    """Return the error for a connection that did not come about; it may do another time."""
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Transient("no connection: nobody answered in time")
+    if isinstance(error, aiohttp.ClientConnectorDNSError):
+        whose = "the host name" if error.host == urlsplit(url).hostname else "the proxy's host name"
+        return Transient(f"no connection: {whose} {error.host} is not known (DNS)")
+    if isinstance(error, aiohttp.ClientProxyConnectionError):
+        where = f"the proxy {shown_host(error.host)}:{error.port}"
+        return Transient(f"{where} cannot be reached: {system_reason(error.os_error)}")
+    return Transient(f"no connection: {system_reason(error.os_error)}")
+
+
+def system_reason(error: OSError) -> str:
+    """Return what the system says by its number of the error: asyncio's text has addresses in it.
+
+    One error for several addresses has no number.
+    """
+    if isinstance(error, ConnectionRefusedError):
+        return "nothing listens on that port"
+    number = error.errno or 0
+    return os.strerror(number).lower() if number > 0 else name_of(error)
+
+
+def shown_host(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def name_of(error: BaseException) -> str:

@@ -37,6 +37,7 @@ from orchestrator.okta.credentials import ServiceApp
 from orchestrator.okta.document import SignerDocument, changes_between, fingerprint
 from orchestrator.okta.objects import IdentityProvider, LogEvent, Organization
 from orchestrator.okta.pacer import Bucket
+from orchestrator.okta.pages import read_page
 from orchestrator.okta.reading import decode
 from orchestrator.okta.signing_key import read_signing_key
 from orchestrator.okta.token_endpoint import Grant, Objection, judge
@@ -46,6 +47,7 @@ from orchestrator.okta.wire import (
     SigningRequest,
     challenge_scope,
     epoch_second,
+    is_identity,
     located_key,
     meaning_of,
     moment_of,
@@ -75,6 +77,12 @@ KINDS: tuple[type[object], ...] = (
     SigningRequest,
     list[LogEvent],
     Organization,
+)
+HasId = Application | IdentityProvider
+LISTED: tuple[type[Application | IdentityProvider | LogEvent], ...] = (
+    Application,
+    IdentityProvider,
+    LogEvent,
 )
 
 
@@ -194,6 +202,10 @@ def wire(data: bytes) -> None:
     number = kind[0] if kind else 0
     with suppress(ValueError):
         decode(body, KINDS[number % len(KINDS)])
+    with suppress(ValueError):
+        page = read_page(body, LISTED[number % len(LISTED)])
+        assert page.left_out >= 0
+        assert all(is_identity(entry.id) for entry in page.entries if isinstance(entry, HasId))
     with suppress(ValueError):
         refusal = refusal_of(300 + number, body)
         str(refusal)

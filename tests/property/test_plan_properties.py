@@ -207,7 +207,9 @@ def test_a_plan_survives_dumping_and_loading(
     plan: dict[str, object], flow: bool, unicode: bool
 ) -> None:
     text = yaml.safe_dump(plan, default_flow_style=flow, allow_unicode=unicode, sort_keys=flow)
-    assert load(text).model_dump() == Plan.model_validate(plan).model_dump()
+    # Pydantic warns of references, which it turns into mappings.
+    read, given_ = load(text), Plan.model_validate(plan)
+    assert read.model_dump(warnings=False) == given_.model_dump(warnings=False)
     SCHEMA.validate(plan)
 
 
