@@ -38,12 +38,13 @@ def tell_uncaught(
     error: BaseException,
     trace: TracebackType | None,  # noqa: ARG001 - likewise
 ) -> None:
-    sys.stderr.write(crash_text(error))
+    if not isinstance(error, KeyboardInterrupt):  # a second one, while the program ends
+        sys.stderr.write(crash_text(error))
 
 
 def tell_unraisable(unraisable: sys.UnraisableHookArgs) -> None:
     """Tell of an error in a finalizer; not of whose it was, for its repr may say anything."""
-    if unraisable.exc_value is not None:
+    if not isinstance(unraisable.exc_value, KeyboardInterrupt | None):
         sys.stderr.write(crash_text(unraisable.exc_value))
 
 

@@ -6,6 +6,7 @@ import sys
 from contextlib import AsyncExitStack, suppress
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -23,6 +24,7 @@ from orchestrator.cli.execute import execute
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.options import Options
 from orchestrator.cli.requests import OpenRequest, open_requests
+from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.context import RunContext
@@ -83,7 +85,7 @@ async def carry_out(options: PublishOptions) -> tuple[RunPlan, str | None]:
         store = stack.enter_context(existing_store(options.state, clock))
         record = store.archive.run(options.run_id)
         found = plan_of(store.archive, record)
-        access = access_to(record, found)
+        access = await aside(partial(access_to, record, found))
         request = chosen_request(store.archive, record, options.job)
         lock = locked_run(store, record, options.state, options.lock_timeout)
         await stack.enter_async_context(lock)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,21 +15,33 @@ import anyio
 from rich.console import Console
 from rich.text import Text
 
+from orchestrator.cli.belts import check_changes, check_protected
+from orchestrator.cli.opening import kept_days
+from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.settings import OrgAccess, OrgSettings, org_settings
 from orchestrator.cli.sources import ToldSetting
 from orchestrator.cli.wiring import open_api, read_faults, sandbox_for
 from orchestrator.clock import SystemClock
 from orchestrator.doctor.checks import Finding, Grade, failed, skipped, verdict
 from orchestrator.doctor.examine import AFTER_REACH, Examination, Wanted
-from orchestrator.doctor.local import state_finding, versions_finding
-from orchestrator.errors import ExitCode, OrchestratorError
+from orchestrator.doctor.local import (
+    commands_finding,
+    reports_finding,
+    state_finding,
+    versions_finding,
+)
+from orchestrator.errors import ExitCode, OrchestratorError, SafetyError
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
+from orchestrator.inventory.totals import counted
 from orchestrator.model import Resource
+from orchestrator.okta.network import PLAIN, tls_context
 from orchestrator.okta.permissions import needs_of
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.plan.load import load_plan
+from orchestrator.plan.resolved import ResolvedJob
 from orchestrator.plan.schema import Limits, Plan
+from orchestrator.plan.settings import hook_commands
 from orchestrator.plan.targets import resolve
 from orchestrator.store.lock import state_folder
 from orchestrator.writing import on_one_line
@@ -79,9 +91,10 @@ def show_diagnosis(options: DoctorOptions) -> ExitCode:
         PlanError: the plan itself is wrong: `validate` has more to say about that.
     """
     plan = load_plan(options.plan) if options.plan else None
+    jobs = resolve(plan) if plan else ()
     console = None if options.as_json else Console(stderr=True, highlight=False)
     diagnosis = Diagnosis(console, [])
-    anyio.run(diagnose, options, plan, diagnosis)
+    anyio.run(diagnose, options, plan, jobs, diagnosis)
     diagnosis.end()
     code = verdict(diagnosis.findings)
     if options.as_json:
@@ -89,34 +102,75 @@ def show_diagnosis(options: DoctorOptions) -> ExitCode:
     return code
 
 
-async def diagnose(options: DoctorOptions, plan: Plan | None, diagnosis: Diagnosis) -> None:
+async def diagnose(
+    options: DoctorOptions,
+    plan: Plan | None,
+    jobs: Sequence[ResolvedJob],
+    diagnosis: Diagnosis,
+) -> None:
     """Look at everything, this machine first."""
     clock = SystemClock()
     diagnosis.add(versions_finding())
     diagnosis.add(state_finding(state_folder(options.state, os.environ), clock))
+    if plan is not None:
+        for finding in local_findings(plan, jobs):
+            diagnosis.add(finding)
     async with AsyncExitStack() as stack:
-        access = await access_for(options, plan, diagnosis, stack)
+        access = await access_for(options, plan, jobs, diagnosis, stack)
         if access is None:
             for check in ("reach", *AFTER_REACH):
                 diagnosis.add(skipped(check, "the settings come first"))
             return
-        async for finding in examined(access, plan, clock):
+        if plan is not None:
+            diagnosis.add(plan_finding(plan, jobs, access))
+        async for finding in examined(access, plan, jobs, clock):
             diagnosis.add(finding)
 
 
+def local_findings(plan: Plan, jobs: Sequence[ResolvedJob]) -> Iterator[Finding]:
+    """Yield what this machine has for a plan."""
+    yield reports_finding(Path(plan.report.dir))
+    hooks = (hook for moment in hook_commands(plan).values() for hook in moment)
+    rollouts = (job.settings.rollout for job in jobs)
+    asked = (each.gate.acknowledge_by for each in rollouts if each is not None)
+    programs = dict.fromkeys(each.argv[0] for each in (*hooks, *asked) if each is not None)
+    if programs:
+        yield commands_finding(tuple(programs), os.environ.get("PATH"))
+
+
+def plan_finding(plan: Plan, jobs: Sequence[ResolvedJob], access: OrgAccess) -> Finding:
+    """Say how much a plan is about, and whether a belt refuses it."""
+    try:
+        check_changes(plan.limits, jobs)
+        check_protected(jobs, access.protected)
+    except SafetyError as error:
+        return failed("plan", error)
+    size = sum(job.size for job in jobs)
+    text = f"{counted(len(jobs), 'job', 'jobs')}, {counted(size, 'target', 'targets')}"
+    if any(job.is_open for job in jobs):
+        text += ", and those that its selectors pick: okta-keys preview tells"
+    return Finding(check="plan", grade=Grade.OK, text=text, facts={"targets": size})
+
+
 async def access_for(
-    options: DoctorOptions, plan: Plan | None, diagnosis: Diagnosis, stack: AsyncExitStack
+    options: DoctorOptions,
+    plan: Plan | None,
+    jobs: Sequence[ResolvedJob],
+    diagnosis: Diagnosis,
+    stack: AsyncExitStack,
 ) -> OrgAccess | None:
     """Return the way to the org, after telling who says so; None: the settings are not fit."""
     if options.sandbox:
-        jobs = resolve(plan) if plan else []
         text = "a sandbox in this process"
         diagnosis.add(Finding(check="settings", grade=Grade.OK, text=text))
         return await stack.enter_async_context(sandbox_for(jobs, read_faults(None)))
     try:
+        kept_days(os.environ)  # a run asks for it when it begins
         settings = org_settings(plan, os.environ, profile=options.profile, config=options.config)
         diagnosis.settings = settings.told()
-        access = await anyio.to_thread.run_sync(settings.access)  # may run a command
+        access = await aside(settings.access)
+        if access.network != PLAIN:
+            tls_context(access.network)  # its files are settings, too
     except OrchestratorError as error:
         diagnosis.add(failed("settings", error))
         return None
@@ -135,15 +189,15 @@ def settings_finding(settings: OrgSettings) -> Finding:
 
 
 async def examined(
-    access: OrgAccess, plan: Plan | None, clock: SystemClock
+    access: OrgAccess, plan: Plan | None, jobs: Sequence[ResolvedJob], clock: SystemClock
 ) -> AsyncIterator[Finding]:
     """Open the org and look at it. A key that cannot be used shows when it is opened."""
     try:
-        limits = plan.limits if plan else Limits()
+        limits, bounds = plan.limits if plan else Limits(), access.bounds
         async with open_api(
             access,
             capacity=limits.capacity,
-            bounds=access.bounds,
+            bounds=replace(bounds, whole=bounds.connect + bounds.read),
             clock=clock,
             halt=Halt(),
             random=Random(),  # noqa: S311 - jitter
@@ -154,20 +208,20 @@ async def examined(
                 api,
                 credential=access.credential,
                 network=access.network,
-                wanted=wanted_for(plan),
+                wanted=wanted_for(plan, jobs),
                 capacity=limits.capacity,
                 clock=clock,
             )
             async for finding in examination.findings():
                 yield finding
-    except OrchestratorError as error:  # a private key, or a certificate of ours, is of no use
+    except OrchestratorError as error:  # a private key is of no use
         yield failed("credential", error)
         for check in ("reach", *AFTER_REACH):
             if check != "credential":
                 yield skipped(check, "the credential comes first")
 
 
-def wanted_for(plan: Plan | None) -> Wanted:
+def wanted_for(plan: Plan | None, jobs: Sequence[ResolvedJob]) -> Wanted:
     """Return what a plan needs, or what any rotation of apps does."""
     if plan is None:
         return Wanted(needs=needs_of())
@@ -179,7 +233,7 @@ def wanted_for(plan: Plan | None) -> Wanted:
     needs = needs_of(
         apps=Resource.APP in resources, idps=Resource.IDP in resources, cross_check=logs
     )
-    sources = tuple({job.key: None for job in resolve(plan) if job.key.app})
+    sources = tuple({job.key: None for job in jobs if job.key.app})
     return Wanted(needs=needs, idps=Resource.IDP in resources, log=logs, sources=sources)
 
 

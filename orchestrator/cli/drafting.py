@@ -36,7 +36,7 @@ from orchestrator.plan.fields import name_pattern
 from orchestrator.plan.keys import KID
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.org_url import is_same_org
-from orchestrator.plan.profiles import Profiles, load_profiles, profiles_path
+from orchestrator.plan.profiles import Profiles, own_profiles
 from orchestrator.writing import write_pieces
 
 MOST_CANDIDATES = 5
@@ -83,7 +83,7 @@ def write_draft(options: DraftOptions) -> ExitCode:
     """
     check_options(options)
     managed = managed_apps(options.terraform_state)
-    profiles = load_profiles(profiles_path(options.config, os.environ))
+    profiles = own_profiles(options.config, os.environ)
     console = Console(stderr=True, highlight=False)
     inventory = inventory_for(options, profiles, console)
     draft = draft_for(options, inventory, wishes_of(options, inventory, profiles, managed))

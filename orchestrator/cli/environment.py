@@ -217,6 +217,12 @@ def service_app(
         ),
         folder=folder,
         source=f"environment {client_id}",
+        parts={
+            "private_key": f"environment {private_key}",
+            "scopes": f"environment {scopes}",
+            "key_id": f"environment {key_id}",
+            "dpop": f"environment {dpop}",
+        },
     )
 
 

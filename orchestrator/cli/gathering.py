@@ -54,9 +54,9 @@ def sources_of(
         profile_source(name, *named) if name is not None and named else None,
         plan_source(plan, org) if plan and isinstance(org, InlineOrg) else None,
         *from_environment(environ, folder),
-        default_source(known, (known.named_file, known.project)),
+        default_source(known, known.files if known.is_first else (known.project,)),
         folder_source(folder),
-        default_source(known, (known.user,)),
+        None if known.is_first else default_source(known, (known.own,)),
         home_source(Path(home) if home else None),
     ]
     return [each for each in given if each is not None]

@@ -12,13 +12,14 @@ from pathlib import Path
 from random import Random
 
 import anyio
-import anyio.to_thread
 from rich.console import Console
 
 from orchestrator.cli.arguments import InventoryChoice
 from orchestrator.cli.environment import timeouts
+from orchestrator.cli.known_profiles import KnownProfiles, known_profiles
 from orchestrator.cli.listing import table_lines
 from orchestrator.cli.render import escape, print_note
+from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.showcase import showcase_org
 from orchestrator.cli.watching import Watch
@@ -34,7 +35,7 @@ from orchestrator.inventory.saved import read_inventory, write_inventory
 from orchestrator.inventory.take import id_of_org, take_inventory
 from orchestrator.inventory.totals import counted, told, totals_of
 from orchestrator.model import Resource
-from orchestrator.plan.profiles import load_profiles, profiles_path
+from orchestrator.plan.profiles import own_profiles
 from orchestrator.plan.schema import Limits
 from orchestrator.scrubbing import scrub
 from orchestrator.store.lock import state_folder
@@ -121,7 +122,7 @@ def profiles_of(options: InventoryOptions) -> list[str | None]:
     """
     if not options.all_profiles:
         return list(options.profiles) or [None]
-    profiles = load_profiles(profiles_path(options.config, os.environ))
+    profiles = own_profiles(options.config, os.environ)
     if not profiles.by_name:
         raise ConfigError("there are no profiles", hint="okta-keys orgs says where they are kept")
     return list(profiles.by_name)
@@ -154,11 +155,12 @@ async def take_all(
 ) -> list[Taken]:
     """Look at all orgs at once: each has rate limits of its own, and none waits for another."""
     taken: dict[int, Taken] = {}
+    known = None if options.sandbox else known_profiles(os.environ, config=options.config)
     watch = Watch(console, quiet=options.quiet)
     with open_store(options, console) as store, watch.progress:
 
         async def take(number: int, name: str | None) -> None:
-            taken[number] = await take_one(options, name, store, watch)
+            taken[number] = await take_one(options, name, known, store, watch)
 
         async with anyio.create_task_group() as group:
             for number, name in enumerate(names):
@@ -179,13 +181,17 @@ def open_store(options: InventoryOptions, console: Console) -> Store:
 
 
 async def take_one(
-    options: InventoryOptions, name: str | None, store: Store, watch: Watch
+    options: InventoryOptions,
+    name: str | None,
+    known: KnownProfiles | None,
+    store: Store,
+    watch: Watch,
 ) -> Taken:
     """Look at one org. What goes wrong there is no reason to leave out the others."""
     clock, observer = SystemClock(), watch.of(name)
     try:
         async with (
-            org_for(options, name) as access,
+            org_for(options, name, known) as access,
             open_api(
                 access,
                 capacity=Limits().capacity,
@@ -214,15 +220,17 @@ async def take_one(
 
 
 @asynccontextmanager
-async def org_for(options: InventoryOptions, name: str | None) -> AsyncIterator[OrgAccess]:
+async def org_for(
+    options: InventoryOptions, name: str | None, known: KnownProfiles | None
+) -> AsyncIterator[OrgAccess]:
     """Find an org, or serve one."""
     if options.sandbox:
         bounds = timeouts(os.environ)
         async with sandbox_for((), read_faults(None), org=showcase_org(), bounds=bounds) as access:
             yield access
-    else:  # in a thread: a command that prints a secret may take its time
-        find = partial(org_access, None, os.environ, profile=name, config=options.config)
-        yield await anyio.to_thread.run_sync(find)
+    else:
+        find = partial(org_access, None, os.environ, profile=name, known=known)
+        yield await aside(find)
 
 
 def tell(options: InventoryOptions, taken: Sequence[Taken], console: Console) -> ExitCode:

@@ -6,13 +6,12 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.errors import ConfigError
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.profiles import (
     Profile,
     Profiles,
     load_profiles,
-    profiles_path,
+    own_profiles,
     project_file,
 )
 from orchestrator.plan.schema import Plan
@@ -20,15 +19,18 @@ from orchestrator.plan.schema import Plan
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KnownProfiles:
-    """Configuration files in the order in which they are asked; the user's own is always there."""
+    """The configuration of this user, and the one beside the plan."""
 
-    named_file: Profiles | None = None  # by --config
-    project: Profiles | None = None  # beside the plan
-    user: Profiles | None = None
+    own: Profiles
+    is_first: bool = False  # own, since --config names it
+    project: Profiles | None = None
 
     @property
     def files(self) -> tuple[Profiles, ...]:
-        return tuple(filter(None, (self.named_file, self.project, self.user)))
+        """The files in the order in which they are asked."""
+        if self.project is None:
+            return (self.own,)
+        return (self.own, self.project) if self.is_first else (self.project, self.own)
 
     def find(self, name: str) -> tuple[Profile, Profiles] | None:
         """Return the profile of that name, and its file."""
@@ -45,9 +47,8 @@ class KnownProfiles:
         if found is not None:
             return found
         everything = {key: each for file in self.files for key, each in file.by_name.items()}
-        own = next((file for file in (self.named_file, self.user) if file), self.files[0])
-        Profiles(file=own.file, by_name=everything).named(name)  # raises
-        raise ConfigError(f"no profile is named {name}")
+        profile = Profiles(file=self.own.file, by_name=everything).named(name)  # raises
+        return profile, self.own
 
     def name_for(self, url: str) -> str | None:
         """Return a profile by whose name the org at that address is found."""
@@ -70,9 +71,7 @@ def known_profiles(
         ConfigError: a file that is named is not there, or anybody could have written it.
         PlanError: one of them is wrong.
     """
-    own = load_profiles(profiles_path(config, environ))
+    own = own_profiles(config, environ)
     beside = project_file(plan.folder, plan=Path(plan.origin.file)) if plan else None
-    project = load_profiles(beside, others=own.by_name) if beside else None
-    if config is not None:
-        return KnownProfiles(named_file=own, project=project)
-    return KnownProfiles(project=project, user=own)
+    project = load_profiles(beside, others=own.by_name, is_named=False) if beside else None
+    return KnownProfiles(own=own, is_first=config is not None, project=project)

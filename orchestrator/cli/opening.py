@@ -112,6 +112,18 @@ def names_its_key(job: ResolvedJob) -> bool:
     return job.wanted.kind is KeyKind.KID
 
 
+def kept_days(environ: Mapping[str, str]) -> int:
+    """Return how long finished runs are remembered.
+
+    Raises:
+        ConfigError: OKTA_KEYS_KEEP_DAYS is no number of days.
+    """
+    text = environ.get(KEEP_VARIABLE, "").strip() or str(KEEP_DAYS)
+    if not (text.isascii() and text.isdigit() and 0 < int(text) < 100_000):
+        raise ConfigError(f"{KEEP_VARIABLE} is no number of days", hint=f"{KEEP_VARIABLE}=400")
+    return int(text)
+
+
 def forget_old(store: Store, *, now: datetime, environ: Mapping[str, str]) -> None:
     """Prune runs that are over for so many days that nobody will ask for them.
 
@@ -120,14 +132,12 @@ def forget_old(store: Store, *, now: datetime, environ: Mapping[str, str]) -> No
     Raises:
         ConfigError: OKTA_KEYS_KEEP_DAYS is no number of days.
     """
-    text = environ.get(KEEP_VARIABLE, "").strip() or str(KEEP_DAYS)
-    if not (text.isascii() and text.isdigit() and 0 < int(text) < 100_000):
-        raise ConfigError(f"{KEEP_VARIABLE} is no number of days", hint=f"{KEEP_VARIABLE}=400")
+    days = kept_days(environ)
     last: dict[tuple[str, str], RunId] = {}
     for record in store.archive.runs():
         last.setdefault((record.plan, record.org), record.run_id)
     store.prune(
-        older_than=now - timedelta(days=int(text)),
+        older_than=now - timedelta(days=days),
         keep=lambda record: (
             record.state is not RunState.FINISHED or last[record.plan, record.org] == record.run_id
         ),

@@ -8,9 +8,6 @@ from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from dataclasses import replace
 from functools import partial
 
-import anyio
-import anyio.to_thread
-
 from orchestrator.cli.belts import check_expected, keys_looked_up, refusals
 from orchestrator.cli.bounds import chosen_targets
 from orchestrator.cli.choosing import certificates_of, choose, count_signing, is_bare_sandbox
@@ -25,6 +22,7 @@ from orchestrator.cli.opening import (
     this_session,
 )
 from orchestrator.cli.options import Execution
+from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.wiring import read_faults, sandbox_for
 from orchestrator.errors import StateError, StateUnusable
@@ -43,7 +41,7 @@ async def way_to_org(execution: Execution, stack: AsyncExitStack) -> OrgAccess:
         find = partial(
             org_access, execution.plan, os.environ, profile=options.profile, config=options.config
         )
-        return await anyio.to_thread.run_sync(find)  # a command that prints a secret takes time
+        return await aside(find)
     copy = None
     if options.copy_of is not None:
         inventory = read_inventory(options.copy_of)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orchestrator.cli.environment import TOKEN_VARIABLE
+from orchestrator.cli.known_profiles import known_profiles
 from orchestrator.cli.render import escape
 from orchestrator.cli.secrets import resolve
 from orchestrator.cli.settings import OrgSettings, org_settings
@@ -20,7 +21,7 @@ from orchestrator.cli.sources import GivenCredential, GivenProxy, ProxySaid
 from orchestrator.errors import ConfigError, ExitCode, InputError
 from orchestrator.plan.auth import BearerAuth, ServiceAppAuth, TokenAuth, references_of
 from orchestrator.plan.files import is_missing
-from orchestrator.plan.profiles import EXAMPLE, Profile, load_profiles, profiles_path
+from orchestrator.plan.profiles import EXAMPLE, Profile
 from orchestrator.plan.references import ReferenceKind, SecretReference, variable_reference
 
 
@@ -56,9 +57,10 @@ def show_profiles(config: Path | None, *, as_json: bool) -> ExitCode:
         ConfigError: the file that is named does not exist.
         PlanError: it is wrong.
     """
-    profiles = load_profiles(profiles_path(config, os.environ))
+    known = known_profiles(os.environ, config=config)
+    profiles = known.own
     lines = [
-        line_of(name, org_settings(None, os.environ, profile=name, config=config), each)
+        line_of(name, org_settings(None, os.environ, profile=name, known=known), each)
         for name, each in profiles.by_name.items()
     ]
     if as_json:

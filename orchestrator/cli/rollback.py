@@ -6,6 +6,7 @@ import json
 import sys
 from contextlib import AsyncExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from random import Random
 
@@ -22,6 +23,7 @@ from orchestrator.cli.arguments import OutputChoice
 from orchestrator.cli.bounds import targets_in, workers_of
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.render import Screen
+from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import signalling
 from orchestrator.cli.wiring import open_api
@@ -106,7 +108,7 @@ async def carry_out(options: RollbackOptions) -> ExitCode:
         record = store.archive.run(options.run_id)
         check_wave(store.archive, record, options.wave)
         found = plan_if_there(store.archive, record)
-        access = access_to(record, found)
+        access = await aside(partial(access_to, record, found))
         scene = scene_of(options, store, record, found, clock)
         if not options.dry_run:
             lock = locked_run(store, record, options.state, options.lock_timeout)

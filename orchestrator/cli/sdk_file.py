@@ -33,6 +33,7 @@ from orchestrator.cli.sources import (
     SecondsSaid,
     Source,
     UrlSaid,
+    in_lines,
 )
 from orchestrator.errors import ConfigError, InputError, PlanError
 from orchestrator.okta.credentials import STANDARD_SCOPES, ApiToken, BearerToken, ServiceApp
@@ -48,6 +49,12 @@ from orchestrator.secret import Secret
 HOME_FILE = Path(".okta", "okta.yaml")
 FOLDER_FILES = ("okta.yaml", ".okta.yaml")  # of the SDK for Python, and of that for Go
 MAX_BYTES = 256 * 1024
+PARTS = {  # of a service app, by the keys that they stand under
+    "private_key": "privateKey",
+    "key_id": "privateKeyId",
+    "scopes": "scopes",
+    "dpop": "dpopEnabled",
+}
 
 
 def home_source(home: Path | None) -> Source | None:
@@ -167,7 +174,8 @@ class SdkFile:
     def given(
         self, what: ApiToken | BearerToken | ServiceApp | ServiceAppAuth, key: str
     ) -> GivenCredential:
-        return GivenCredential(what=what, folder=self.path.parent, source=self.at(key))
+        parts = {part: self.at(key) for part, key in PARTS.items()}
+        return GivenCredential(what=what, folder=self.path.parent, source=self.at(key), parts=parts)
 
     def service_app(self) -> CredentialSaid:
         for key in ("clientId", "privateKey"):
@@ -187,7 +195,7 @@ class SdkFile:
         if holds_key(key):
             what = ServiceApp(
                 client_id=client_id,
-                private_key=Secret(key),
+                private_key=in_lines(Secret(key)),
                 key_id=key_id,
                 scopes=scopes or STANDARD_SCOPES,
                 dpop=dpop,

@@ -6,15 +6,19 @@ import os
 import selectors
 import signal
 import subprocess
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Event
 from time import monotonic
-from typing import IO, cast
+from typing import IO, TypeVar, cast
+
+import anyio.to_thread
 
 from orchestrator.errors import ConfigError
-from orchestrator.hooks import NETWORK, SYSTEM, harmless, why_not_started
+from orchestrator.hooks import harmless, inherited_by, why_not_started
 from orchestrator.plan.files import located
 from orchestrator.plan.references import SecretReference
 
@@ -40,6 +44,23 @@ SESSION = frozenset(
     }
 )
 BY_HAND = "run it by hand: it gets no input, no terminal, and only the variables that `env` names"
+
+
+# Set once nobody waits any more for what a program prints.
+asker_gone: ContextVar[Event] = ContextVar("asker_gone", default=Event())  # noqa: B039 - never set
+
+T = TypeVar("T")
+
+
+async def aside(work: Callable[[], T]) -> T:
+    """Do in a thread what may wait for a program; where we are cancelled, the program ends, too."""
+    gone = Event()
+    token = asker_gone.set(gone)
+    try:
+        return await anyio.to_thread.run_sync(work, abandon_on_cancel=True)
+    finally:
+        gone.set()
+        asker_gone.reset(token)
 
 
 @dataclass(slots=True)
@@ -68,7 +89,8 @@ def printed_by(
     When time is up, or we are interrupted, it goes with all its children.
 
     Raises:
-        ConfigError: it cannot be started, fails, prints too much or no text, or takes too long.
+        ConfigError: it cannot be started, fails, prints too much or no text, or takes too long; or
+            nobody waits for it any more.
     """
     process = start(reference, environ, folder)
     printed = Printed()
@@ -119,10 +141,7 @@ def start(
 
 def environment_for(reference: SecretReference, environ: Mapping[str, str]) -> dict[str, str]:
     """Return what the program gets to see: no other credential, unless `env` names it."""
-    wanted = SYSTEM | NETWORK | SESSION | set(reference.env)
-    return {
-        name: value for name, value in environ.items() if name in wanted or name.startswith("LC_")
-    }
+    return inherited_by(SESSION.union(reference.env), environ)
 
 
 def listen(process: subprocess.Popen[bytes], printed: Printed, deadline: float) -> bool:
@@ -131,15 +150,19 @@ def listen(process: subprocess.Popen[bytes], printed: Printed, deadline: float) 
     What it leaves behind, such as an agent, may hold its pipes: once the program itself has ended,
     they are not waited for.
     """
+    gone = asker_gone.get()
     ended_at: float | None = None
     with selectors.DefaultSelector() as selector:
         for name, pipe in (("out", process.stdout), ("errors", process.stderr)):
             selector.register(cast("IO[bytes]", pipe), selectors.EVENT_READ, name)
-        while selector.get_map() and len(printed.out) <= MAX_BYTES:
+        while len(printed.out) <= MAX_BYTES and not gone.is_set():
             now = monotonic()
             if ended_at is None and process.poll() is not None:
                 ended_at = now
-            if now > deadline or (ended_at is not None and now > ended_at + GRACE_SECONDS):
+            is_over = ended_at is not None and (
+                not selector.get_map() or now > ended_at + GRACE_SECONDS
+            )
+            if is_over or now > deadline:
                 break
             for key, _ in selector.select(POLL_SECONDS):
                 data = os.read(key.fd, READ_SIZE)
@@ -147,9 +170,6 @@ def listen(process: subprocess.Popen[bytes], printed: Printed, deadline: float) 
                     printed.take(key.data, data)
                 else:
                     selector.unregister(key.fileobj)
-    with suppress(subprocess.TimeoutExpired):
-        if len(printed.out) <= MAX_BYTES:
-            process.wait(max(0.0, deadline - monotonic()))
     return process.returncode is not None
 
 

@@ -30,6 +30,7 @@ from orchestrator.plan.references import CREDENTIALS, SecretReference
 MAX_BYTES = 64 * 1024
 CREDENTIALS_VARIABLE = "CREDENTIALS_DIRECTORY"
 MOUNTED = "mount it with mode 0400 (of a Secret of Kubernetes: defaultMode: 0400)"
+OWN_IT = "chown it to the user that runs okta-keys"
 GROUP_READS = stat.S_IRGRP
 OTHERS = stat.S_IRWXG | stat.S_IRWXO
 OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
@@ -51,7 +52,7 @@ def objection(facts: FileFacts) -> tuple[str, str] | None:
     """Return why a secret must not be read from a file, and what to do; None if it may."""
     mode = stat.S_IMODE(facts.mode)
     if facts.owner not in (facts.us, 0):
-        return "belongs to another user", "chown it to the user that runs okta-keys"
+        return "belongs to another user", OWN_IT
     if not mode & OTHERS:
         return None
     if facts.is_credential and not mode & (OTHERS & ~GROUP_READS):
@@ -62,6 +63,8 @@ def objection(facts: FileFacts) -> tuple[str, str] | None:
         return None
     done = "changed" if mode & OTHERS_WRITE else "read"
     hint = MOUNTED if facts.is_read_only or facts.is_mounted_secret else "chmod 600"
+    if hint == "chmod 600" and facts.owner != facts.us:  # so that we can read it afterwards
+        hint = f"{OWN_IT}, and chmod 600"
     return f"can be {done} by others (its mode is {mode:04o})", hint
 
 

@@ -10,8 +10,9 @@ to an org that its own source does not mean:
 
 - a source that names another org lends nothing: the token in OKTA_CLIENT_TOKEN serves a profile or
   plan without one where OKTA_CLIENT_ORGURL is not set, or names the same org.
-- an org that a file in the current folder names gets no credential from elsewhere, unless that
-  names the same org: who downloads a folder and works there gives no token away.
+- an org that okta.yaml or .okta.yaml in the current folder names gets no credential from elsewhere,
+  unless that names the same org: who downloads a folder and works there gives no token away. A
+  plan, and the configuration beside it, are trusted as programs are.
 
 A plan or profile that names where its secret is, and it is not there, is an error: nothing else
 takes its place. How the org is reached is said by its profile, then by the variables for Okta,
@@ -21,7 +22,6 @@ that of a profile.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -37,7 +37,7 @@ from orchestrator.cli.environment import (
     text_of,
 )
 from orchestrator.cli.gathering import refuse_other_org, sources_of
-from orchestrator.cli.known_profiles import known_profiles
+from orchestrator.cli.known_profiles import KnownProfiles, known_profiles
 from orchestrator.cli.secrets import resolve
 from orchestrator.cli.sources import (
     CredentialSaid,
@@ -56,11 +56,13 @@ from orchestrator.model import AppId
 from orchestrator.okta.credentials import Credential
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.network import Network
+from orchestrator.plan.files import read_regular, reason
 from orchestrator.plan.org_url import is_loopback, is_same_org
 from orchestrator.plan.references import ReferenceKind, SecretReference
 from orchestrator.plan.schema import Plan
 
 TRUST_VARIABLE = "SSL_CERT_FILE"
+MOST_TRUSTED = 64 * 1024 * 1024  # bytes; the bundle of a system has about 220,000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,8 +128,8 @@ class OrgSettings:
         """
         if isinstance(self.proxy, InputError):
             raise self.proxy
-        if self.trusted and not os.access(self.trusted, os.R_OK):
-            raise ConfigError(f"{TRUST_VARIABLE} names a file that cannot be read")
+        if self.trusted:
+            check_trusted(Path(self.trusted))
         way, proxy = self.way, self.proxy
         key = way.client_key or way.client_cert
         if key is not None:  # the same checks as for all other secrets
@@ -166,19 +168,36 @@ class OrgSettings:
                 yield ToldSetting(name=name, value=f"{seconds.value:g}s", source=seconds.source)
 
 
+def check_trusted(path: Path) -> None:
+    """Refuse a file of certificates that OpenSSL would pass over in silence, or wait for.
+
+    Raises:
+        ConfigError: it is none.
+    """
+    try:
+        data = read_regular(path, MOST_TRUSTED)
+    except (OSError, ValueError) as error:
+        message = f"{TRUST_VARIABLE} names a file that cannot be read: {reason(error)}"
+        raise ConfigError(message, hint=f"unset {TRUST_VARIABLE}, or correct it") from None
+    if data is None or b"CERTIFICATE-----" not in data:
+        message = f"{TRUST_VARIABLE} names a file that holds no certificates"
+        raise ConfigError(message, hint="PEM is needed: -----BEGIN CERTIFICATE-----")
+
+
 def org_access(
     plan: Plan | None,
     environ: Mapping[str, str],
     *,
     profile: str | None = None,
     config: Path | None = None,
+    known: KnownProfiles | None = None,
 ) -> OrgAccess:
     """Return where the org is, with the secrets for it: see `org_settings`.
 
     Raises:
         InputError: as `org_settings`, or a secret is not where it should be.
     """
-    return org_settings(plan, environ, profile=profile, config=config).access()
+    return org_settings(plan, environ, profile=profile, config=config, known=known).access()
 
 
 def org_settings(
@@ -187,19 +206,21 @@ def org_settings(
     *,
     profile: str | None = None,
     config: Path | None = None,
+    known: KnownProfiles | None = None,
     folder: Path = Path(),
 ) -> OrgSettings:
     """Gather what all sources say, in the order of this module's description.
 
-    What any profile of the org protects is protected, however the org was named. `folder` is the
-    current one. HOME leads to the user's file of the SDKs.
+    What any profile of the org protects is protected, however the org was named. `known` is what
+    `config` leads to, for whoever has read it already. `folder` is the current one. HOME leads to
+    the user's file of the SDKs.
 
     Raises:
         ConfigError: the org is named nowhere, or its URL cannot be used.
         PlanError: a configuration file is wrong.
         UsageError: the plan is for another org than `profile` names.
     """
-    known = known_profiles(environ, plan=plan, config=config)
+    known = known or known_profiles(environ, plan=plan, config=config)
     if profile is not None and plan is not None:
         refuse_other_org(plan.org, profile, known)
     sources = sources_of(plan, environ, profile, known, folder)

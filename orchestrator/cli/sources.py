@@ -21,7 +21,7 @@ from orchestrator.okta.credentials import (
     ServiceApp,
 )
 from orchestrator.plan.auth import AuthReferences, BearerAuth, ServiceAppAuth, TokenAuth
-from orchestrator.plan.references import SecretReference
+from orchestrator.plan.references import ReferenceKind, SecretReference
 from orchestrator.secret import Secret
 
 SECRET = "(secret)"  # noqa: S105 - what stands in place of one
@@ -56,6 +56,7 @@ class GivenCredential:
     what: AuthReferences | Credential
     folder: Path  # that the paths of its references start from
     source: str
+    parts: Mapping[str, str] = field(default_factory=dict)  # the sources of some, by their name
 
     @property
     def kind(self) -> str:
@@ -119,10 +120,18 @@ class GivenCredential:
         )
 
     def source_of(self, name: str) -> str:
-        """Return who gave a part: a secret by reference has it in front of its source."""
-        reference = getattr(self.what, name, None)
-        is_by_reference = isinstance(reference, SecretReference)
-        return f"{reference}, {self.source}" if is_by_reference else self.source
+        """Return who gave a part."""
+        part, source = getattr(self.what, name, None), self.parts.get(name, self.source)
+        return "okta-keys" if name == "scopes" and not part else source_with(part, source)
+
+
+def source_with(value: object, source: str) -> str:
+    """Return a source with the reference in front of it, for a secret that is given by one."""
+    if not isinstance(value, SecretReference):
+        return source
+    if value.kind is ReferenceKind.ENV and source.startswith("environment "):
+        return f"environment {value.words[0]}"
+    return f"{value}, {source}"
 
 
 def in_lines(key: Secret) -> Secret:
@@ -153,11 +162,12 @@ class GivenProxy:
         return self.password
 
     def told(self) -> tuple[ToldSetting, ...]:
-        lines = [("proxy", self.url)]
-        lines += [("proxy_user", self.user)] if self.user else []
-        lines += [("proxy_password", SECRET)] if self.password else []
+        lines = [("proxy", self.url, self.source)]
+        lines += [("proxy_user", self.user, self.source)] if self.user else []
+        if self.password:
+            lines += [("proxy_password", SECRET, source_with(self.password, self.source))]
         return tuple(
-            ToldSetting(name=name, value=value, source=self.source) for name, value in lines
+            ToldSetting(name=name, value=value, source=source) for name, value, source in lines
         )
 
 

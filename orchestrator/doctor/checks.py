@@ -7,7 +7,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-from orchestrator.errors import ExitCode, OrchestratorError, ScopeMissing
+from orchestrator.errors import ExitCode, OrchestratorError, PlanError, ScopeMissing
 from orchestrator.okta.credentials import ApiToken, BearerToken, Credential, ServiceApp
 from orchestrator.okta.objects import Organization, PrincipalLimit
 from orchestrator.okta.pacer import Bucket
@@ -25,6 +25,7 @@ CLOCK_WARNING_SECONDS = 30.0  # beyond it, times in logs and reports mislead
 SOON = timedelta(days=14)  # until the end of a certificate
 CROWDED = 0.5  # of a bucket in use by others, when we have only begun
 PER_MINUTE = 60.0
+PLACES = ("variable", "ca_file", "client_cert", "client_key")  # of an error, where to mend it
 
 
 class Grade(StrEnum):
@@ -51,10 +52,12 @@ class Finding:
 def failed(check: str, error: OrchestratorError, remedy: str | None = None) -> Finding:
     """Return the finding that an error stands for."""
     context = {name: str(value) for name, value in error.context.items()}
+    where = [f"{name}: {context[name]}" for name in PLACES if name in context]
+    told = error.diagnostics() if isinstance(error, PlanError) else error.message
     return Finding(
         check=check,
         grade=Grade.FAIL,
-        text=error.message,
+        text="\n".join([told, *where]),
         remedy=remedy or error.hint,
         facts=context,
         exit_code=error.exit_code,

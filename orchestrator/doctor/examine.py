@@ -32,11 +32,12 @@ from orchestrator.doctor.checks import (
     skipped,
     tls_finding,
 )
-from orchestrator.errors import OrchestratorError, ScopeMissing
+from orchestrator.errors import OrchestratorError, ScopeMissing, Transient
 from orchestrator.model import KeyRef
 from orchestrator.okta.api import OktaApi, moment
 from orchestrator.okta.call import Call
 from orchestrator.okta.credentials import Credential, ServiceApp
+from orchestrator.okta.endpoints import ORGANIZATION
 from orchestrator.okta.network import Network, tls_context
 from orchestrator.okta.objects import PrincipalLimit
 from orchestrator.okta.pacer import Bucket
@@ -87,7 +88,7 @@ class Examination:
         try:
             organization = await self.api.organization(self.trace)
         except OrchestratorError as error:
-            yield failed("reach", error)
+            yield failed("reach", error, error.hint or self.way_remedy(error))
             for check in AFTER_REACH:
                 yield skipped(check, "the org could not be reached")
             return
@@ -129,9 +130,27 @@ class Examination:
             yield await self.may_read("log", "/api/v1/logs", Bucket.LOGS, query)
         for key in self.wanted.sources[:MOST_SOURCES]:
             yield await self.source(key)
+        more = len(self.wanted.sources) - MOST_SOURCES
+        if more > 0:
+            text = f"{more} more sources are not looked at"
+            yield Finding(check="source", grade=Grade.OK, text=text)
         yield await self.limits()
 
     # Each look
+
+    def way_remedy(self, error: OrchestratorError) -> str:
+        """Say what to look at where the org could not be reached, and the error does not."""
+        if isinstance(error.__cause__, Transient) and error.__cause__.answered:
+            return (
+                "does something else answer, such as the sign-in page of a network? Open"
+                f" {self.url}{ORGANIZATION}"
+            )
+        if self.network.proxy:
+            return f"is the proxy the right one, and may it open the way to {self.url}?"
+        return (
+            "are the address and the network right? If only a proxy leads out, name it: proxy of"
+            " the profile, or HTTPS_PROXY"
+        )
 
     async def tls(self) -> Finding:
         """Look at the handshake that every call begins with."""

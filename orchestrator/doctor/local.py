@@ -1,18 +1,20 @@
-"""What can be looked at on this machine, without a call: versions, and the state folder."""
+"""What can be looked at on this machine, without a call: versions, folders, programs."""
 
 from __future__ import annotations
 
+import os
 import platform
 import shutil
 import ssl
 import tempfile
+from collections.abc import Sequence
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from orchestrator import __version__
 from orchestrator.clock import Clock
 from orchestrator.doctor.checks import Finding, Grade, failed
-from orchestrator.errors import StateError, StateUnusable
+from orchestrator.errors import ExitCode, StateError, StateUnusable
 from orchestrator.store.failures import told_as
 from orchestrator.store.sqlite import FILE_NAME, Store
 
@@ -75,8 +77,39 @@ def look_at(folder: Path, clock: Clock) -> None:
             pass
 
 
+def reports_finding(folder: Path) -> Finding:
+    """Say whether reports can be written there: a run finds that out when all is done."""
+    try:
+        with tempfile.TemporaryFile(dir=nearest(folder)):
+            pass
+    except OSError as error:
+        return Finding(
+            check="reports",
+            grade=Grade.FAIL,
+            text=f"no report can be written to {folder}: {(error.strerror or '').lower()}",
+            remedy="name another folder: report.dir of the plan, or --report-dir of the run",
+        )
+    return Finding(check="reports", grade=Grade.OK, text=f"{folder} can be written")
+
+
+def commands_finding(programs: Sequence[str], search: str | None) -> Finding:
+    """Say whether the programs that a plan names can be run; `search` is the PATH."""
+    lacking = [each for each in programs if shutil.which(each, path=search) is None]
+    if not lacking:
+        text = f"{', '.join(programs)} can be run"
+        return Finding(check="commands", grade=Grade.OK, text=text)
+    return Finding(
+        check="commands",
+        grade=Grade.FAIL,
+        text=f"{', '.join(lacking)}: there is no such program, or it may not be run",
+        remedy="correct the plan, or chmod +x; a program with a slash starts from the folder of the"
+        " plan, any other is looked for on the PATH",
+        exit_code=ExitCode.INVALID,
+    )
+
+
 def nearest(folder: Path) -> Path:
-    """Return the folder, or what it would be made in."""
-    while not folder.exists() and folder != folder.parent:
+    """Return the folder, or what it would be made in; a link that leads nowhere is in the way."""
+    while not os.path.lexists(folder) and folder != folder.parent:
         folder = folder.parent
     return folder

@@ -97,7 +97,10 @@ async def open_session(
         trust_env=False,
         cookie_jar=aiohttp.DummyCookieJar(),
         timeout=aiohttp.ClientTimeout(
-            total=timeouts.whole, sock_connect=timeouts.connect, sock_read=timeouts.read
+            total=timeouts.whole,
+            connect=timeouts.connect + timeouts.read,  # with all that a proxy says before
+            sock_connect=timeouts.connect,
+            sock_read=timeouts.read,
         ),
         headers={
             "User-Agent": f"okta-key-orchestrator/{__version__}",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -38,13 +39,19 @@ def open_regular(path: Path) -> BinaryIO:
     return handle
 
 
-def read_regular(path: Path, most: int) -> bytes | None:
+def read_regular(
+    path: Path, most: int, *, accept: Callable[[os.stat_result], None] | None = None
+) -> bytes | None:
     """Return what is in a regular file; None where that is more than so many bytes.
+
+    `accept` may refuse the file that was opened, by raising; its path may lead to another by then.
 
     Raises:
         OSError, ValueError: it cannot be read; see `open_regular`.
     """
     with open_regular(path) as handle:
+        if accept is not None:
+            accept(os.fstat(handle.fileno()))
         if stamp_of(handle).size > most:
             return None
         data = handle.read(most + 1)

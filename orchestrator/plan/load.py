@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import gc
 import hashlib
-from collections.abc import Iterator
+import os
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TypeVar
@@ -85,14 +86,21 @@ def problem_with_all(tree: YamlTree, file: str, message: str, hint: str) -> Prob
     return Problem(file=file, line=line, column=column, path="", message=message, hint=hint)
 
 
-def read_bytes(path: Path, *, what: str, most: int, hint: str | None = None) -> bytes:
+def read_bytes(
+    path: Path,
+    *,
+    what: str,
+    most: int,
+    hint: str | None = None,
+    accept: Callable[[os.stat_result], None] | None = None,
+) -> bytes:
     """Return what is in a file of at most so many bytes; `hint` says what to do about a larger one.
 
     Raises:
         PlanError: it cannot be read, or is larger.
     """
     try:
-        data = read_regular(path, most)
+        data = read_regular(path, most, accept=accept)
     except (OSError, ValueError) as error:
         message, hint = f"{what} cannot be read: {reason(error)}", None
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import SplitResult, urlsplit
 
@@ -67,6 +68,7 @@ def is_same_org(one: str, other: str) -> bool:
     return origin_of(one) == origin_of(other)
 
 
+@lru_cache(maxsize=4096)  # each of many profiles is compared with all the others
 def origin_of(url: str) -> tuple[str, str | None, int | None]:
     parts = urlsplit(url)
     return parts.scheme, parts.hostname, parts.port or DEFAULT_PORTS.get(parts.scheme)

@@ -20,6 +20,7 @@ import os
 import stat
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Self
 
@@ -234,15 +235,25 @@ def profiles_path(given: Path | None, environ: Mapping[str, str]) -> Path:
     return path
 
 
+def own_profiles(given: Path | None, environ: Mapping[str, str]) -> Profiles:
+    """Read the configuration that `profiles_path` finds.
+
+    Raises:
+        ConfigError: it is given by name and is not there, or somebody else could have written it.
+        PlanError: with every problem and its place.
+    """
+    path = profiles_path(given, environ)
+    is_named = given is not None or bool(environ.get(CONFIG_VARIABLE, "").strip())
+    return load_profiles(path, is_named=is_named)
+
+
 def project_file(folder: Path, *, plan: Path | None = None) -> Path | None:
     """Return the configuration that lies beside a plan, if one does; it may not be the plan itself.
 
-    Nobody names this file, so it is not looked for in the folders above, and is not taken from just
-    anybody: it may say which programs to run. It must belong to this user, to root or to the owner
-    of its folder, and only they and their group may write to it.
+    Nobody names this file, so it is not looked for in the folders above.
 
     Raises:
-        ConfigError: there are two, or somebody else could have put it there.
+        ConfigError: there are two.
     """
     found = [folder / name for name in PROJECT_FILES if not is_missing(folder / name)]
     found = [path for path in found if plan is None or not is_same_file(path, plan)]
@@ -250,18 +261,25 @@ def project_file(folder: Path, *, plan: Path | None = None) -> Path | None:
         return None
     if found[1:]:
         raise ConfigError(f"there are two configurations in {folder}", hint="keep one of the two")
-    [path] = found
-    try:
-        status, owner = path.stat(), folder.stat().st_uid
-    except OSError:
-        return path  # whoever reads it says what is wrong with it
-    if status.st_uid not in (os.geteuid(), 0, owner) or status.st_mode & stat.S_IWOTH:
+    return found[0]
+
+
+def refuse_strangers(path: Path, opened: os.stat_result) -> None:
+    """Refuse a configuration that nobody named, unless its author is one to trust.
+
+    It says where tokens go, and which programs to run. So it must belong to this user, to root or
+    to the owner of its folder, and only they and their group may write to it.
+
+    Raises:
+        ConfigError: somebody else could have put it there.
+    """
+    owners = (os.geteuid(), 0, path.parent.stat().st_uid)
+    if opened.st_uid not in owners or opened.st_mode & stat.S_IWOTH:
         raise ConfigError(
-            "the configuration beside the plan could have been written by anybody",
+            "the configuration could have been written by anybody",
             hint=f"see what it says, then: chmod o-w {path}, and make it yours",
             file=path,
         )
-    return path
 
 
 def is_same_file(one: Path, other: Path) -> bool:
@@ -271,26 +289,30 @@ def is_same_file(one: Path, other: Path) -> bool:
         return False
 
 
-def load_profiles(path: Path, *, others: Collection[str] = ()) -> Profiles:
+def load_profiles(path: Path, *, others: Collection[str] = (), is_named: bool = True) -> Profiles:
     """Read and check a configuration file. One that does not exist has no profiles.
 
-    `others` are profiles of other files that `default` may name, too.
+    `others` are profiles of other files that `default` may name, too. One that was not named by the
+    user, but found, is not taken from just anybody: see `refuse_strangers`.
 
     Raises:
+        ConfigError: somebody else could have put it there.
         PlanError: with every problem and its place.
     """
     if is_missing(path):
         return Profiles(file=path)
     try:
-        config = load_config(path, others)
+        config = load_config(path, others, is_named=is_named)
     except PlanError as error:
         raise PlanError(error.problems, hidden=error.hidden, what=WHAT) from None
     return Profiles(file=path, by_name=config.profiles, default=config.default)
 
 
-def load_config(path: Path, others: Collection[str] = ()) -> Config:
+def load_config(path: Path, others: Collection[str] = (), *, is_named: bool = True) -> Config:
     file = str(path)
-    tree = read_tree(decode(read_bytes(path, what=WHAT, most=MAX_BYTES), file), file)
+    accept = None if is_named else partial(refuse_strangers, path)
+    data = read_bytes(path, what=WHAT, most=MAX_BYTES, accept=accept)
+    tree = read_tree(decode(data, file), file)
     if tree.root is EMPTY and not tree.problems:
         return Config()
     if not isinstance(tree.root, PlacedMap):

@@ -171,7 +171,8 @@ async def test_a_wrong_address(patient: Patient) -> None:
     patient.env["OKTA_CLIENT_ORGURL"] = f"http://127.0.0.1:{closed_port()}"
     seen = await patient.seen()
     assert (seen.code, seen.failing) == (1, ["reach"])
-    assert "no connection" in seen.the("reach")[1]
+    assert "no connection: nothing listens on that port" in seen.the("reach")[1]
+    assert "are the address and the network right?" in seen.the("reach")[2]
     assert seen.the("credential")[0] == "skipped"
 
 
@@ -193,11 +194,47 @@ async def test_an_address_of_something_else(patient: Patient, status: int) -> No
     assert "no credential is shown" in seen.the("credential")[1]
 
 
+async def test_a_network_that_answers_in_place_of_the_org(patient: Patient) -> None:
+    async def sign_in(_: web.BaseRequest) -> web.Response:
+        return web.Response(text="<html>sign in to our WiFi</html>", content_type="text/html")
+
+    runner = web.ServerRunner(web.Server(sign_in))
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    url = patient.env["OKTA_CLIENT_ORGURL"] = f"http://127.0.0.1:{runner.addresses[0][1]}"
+    seen = await patient.seen()
+    await runner.cleanup()
+    assert (seen.code, seen.failing) == (1, ["reach"])
+    assert "sign-in page of a network" in seen.the("reach")[2]
+    assert f"{url}/.well-known/okta-organization" in seen.the("reach")[2]
+
+
 async def test_the_address_of_the_admin_console(patient: Patient) -> None:
     patient.env["OKTA_CLIENT_ORGURL"] = "https://acme-admin.okta.com"
     seen = await patient.seen()
     assert (seen.code, seen.failing) == (4, ["settings"])
-    assert "drop -admin from the host" in seen.the("settings")[1]
+    assert "drop -admin from the host\nvariable: OKTA_CLIENT_ORGURL" in seen.the("settings")[1]
+
+
+@pytest.mark.parametrize(
+    ("profile", "said"),
+    [
+        ("urll: https://acme.okta.com", "did you mean `url`?"),
+        ("url: https://acme.okta.com\n    ca_file: gone.pem", "ca_file: "),
+        ("url: https://acme.okta.com\n    client_cert: empty", "client certificate or its key"),
+    ],
+)
+async def test_a_wrong_configuration_is_a_matter_of_settings(
+    patient: Patient, profile: str, said: str
+) -> None:
+    del patient.env["OKTA_CLIENT_ORGURL"]
+    config = patient.folder / "config.yaml"
+    (patient.folder / "empty").write_text("nothing\n")
+    (patient.folder / "empty").chmod(0o600)
+    config.write_text(f"profiles:\n  acme:\n    {profile}\n")
+    seen = await patient.seen("--config", config, "--profile", "acme")
+    assert (seen.code, seen.failing) == (4, ["settings"])
+    assert said in seen.the("settings")[1]
 
 
 async def test_a_token_that_has_ended(patient: Patient) -> None:
@@ -284,6 +321,7 @@ async def test_a_proxy_that_is_down(patient: Patient) -> None:
     seen = await patient.seen("--config", config, "--profile", "acme")
     assert (seen.code, seen.failing) == (1, ["reach"])
     assert f"the proxy 127.0.0.1:{port} cannot be reached" in seen.the("reach")[1]
+    assert "is the proxy the right one" in seen.the("reach")[2]
     assert seen.settings["proxy"]["value"] == f"http://127.0.0.1:{port}"
 
 
@@ -299,10 +337,21 @@ async def test_a_state_that_can_only_be_read(patient: Patient) -> None:
     assert seen.the("credential")[0] == "ok", "the rest is looked at all the same"
 
 
+async def test_a_setting_that_a_run_stumbles_over(patient: Patient) -> None:
+    patient.env["OKTA_KEYS_KEEP_DAYS"] = "a while"
+    seen = await patient.seen()
+    assert (seen.code, seen.failing) == (4, ["settings"])
+
+
 async def test_a_state_where_a_file_is(patient: Patient) -> None:
     file = patient.folder / "file"
     file.touch()
     patient.env["OKTA_KEYS_STATE"] = str(file)
+    seen = await patient.seen()
+    assert (seen.code, seen.failing) == (4, ["state"])
+    link = patient.folder / "link"
+    link.symlink_to(patient.folder / "gone")
+    patient.env["OKTA_KEYS_STATE"] = str(link)
     seen = await patient.seen()
     assert (seen.code, seen.failing) == (4, ["state"])
 
@@ -342,6 +391,9 @@ async def test_what_a_plan_needs_is_looked_at(patient: Patient) -> None:
     assert seen.code == 0
     assert seen.the("source")[:2] == ("ok", f"the source {source.id} has the key {kid}")
     assert seen.the("log")[0] == "ok"
+    assert seen.the("plan")[:2] == ("ok", "1 job, 1 target")
+    assert seen.the("reports")[:2] == ("ok", "reports can be written")
+    assert not (patient.folder / "reports").exists()
     plan.write_text(ROTATION.format(source="0oa8ae0dv4RGQvjyZ0h8", kid=kid))
     patient.org.log_readable = False
     seen = await patient.seen(plan)
@@ -349,6 +401,40 @@ async def test_what_a_plan_needs_is_looked_at(patient: Patient) -> None:
     assert "0oa8ae0dv4RGQvjyZ0h8" in seen.the("source")[1]
     assert "inventory" in seen.the("source")[2]
     assert seen.the("log")[0] == "warn", "a run does without it"
+
+
+async def test_what_would_end_a_run_of_the_plan_in_the_middle(patient: Patient) -> None:
+    source = patient.org.add_app(label="source")
+    kid = patient.org.add_key(source.id)
+    plan = patient.folder / "plan.yaml"
+    script = patient.folder / "upload.sh"
+    plan.write_text(
+        ROTATION.format(source=source.id, kid=kid)
+        + "hooks:\n  - {on: target_staged, run: [./upload.sh]}\n  - {on: run_failed, run: [true]}\n"
+        + "report: {dir: plan.yaml/reports}\n"
+    )
+    url = patient.env["OKTA_CLIENT_ORGURL"]
+    (patient.folder / "okta-keys.yaml").write_text(
+        f"profiles: {{acme: {{url: '{url}', protected: [0oa8ae0dv4RGQvjyZ0h7]}}}}\n"
+    )
+    seen = await patient.seen(plan)
+    assert (seen.code, seen.failing) == (1, ["reports", "commands", "plan"])
+    assert "no report can be written to plan.yaml/reports" in seen.the("reports")[1]
+    assert seen.the("commands")[1].startswith(f"{script}: there is no such program")
+    assert "0oa8ae0dv4RGQvjyZ0h7" in seen.the("plan")[1]
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o700)
+    seen = await patient.seen(plan)
+    assert seen.the("commands")[:2] == ("ok", f"{script}, true can be run")
+
+
+async def test_a_plan_that_is_wrong_is_told_with_its_places(patient: Patient) -> None:
+    plan = patient.folder / "plan.yaml"
+    text = ROTATION.format(source="0oa8ae0dv4RGQvjyZ0h8", kid="k" * 43)
+    plan.write_text(text.replace("[0oa8ae0dv4RGQvjyZ0h7]", "[{file: gone.csv}]"))
+    ended = await patient.keys(plan)
+    assert ended.code == 4
+    assert "plan.yaml:6:22: jobs[0].targets[0].file" in ended.err
 
 
 async def test_what_a_plan_for_identity_providers_needs(patient: Patient) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from time import monotonic
 
 import pytest
 
@@ -99,6 +100,16 @@ profiles:
     told = [(each["credential"], each["token_found"], each["proxy"]) for each in found["profiles"]]
     assert told == [("service app", False, "http://proxy:1"), ("access token", None, None)]
     assert not ran.exists()
+
+
+async def test_orgs_of_a_thousand_customers_take_no_minute(tmp_path: Path) -> None:
+    config = tmp_path / "config.yaml"
+    lines = [f"  c{number}: {{url: https://c{number}.okta.com}}" for number in range(300)]
+    config.write_text("\n".join(["profiles:", *lines]))
+    began = monotonic()
+    ended = await okta_keys_forked("orgs", "--json", "--config", config, cwd=tmp_path)
+    assert len(json.loads(ended.out)["profiles"]) == 300
+    assert monotonic() - began < 3  # about 5 when the file was read once for each of them
 
 
 async def test_orgs_without_a_configuration_says_where_it_would_be(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import itertools
 import os
 import shutil
@@ -9,6 +10,7 @@ import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
+from functools import partial
 from pathlib import Path
 from time import monotonic, sleep
 
@@ -18,7 +20,7 @@ import keyring.backends.fail
 import keyring.errors
 import pytest
 
-from orchestrator.cli.secret_commands import printed_by
+from orchestrator.cli.secret_commands import aside, printed_by
 from orchestrator.cli.secret_files import FileFacts, objection
 from orchestrator.cli.secrets import resolve, resolve_token
 from orchestrator.errors import ConfigError, ExitCode
@@ -214,6 +216,15 @@ def test_who_is_let_in_is_decided_by_all_the_facts() -> None:
     assert objection(FileFacts(mode=0o444, owner=0, us=7)) is not None
 
 
+def test_what_a_mode_of_0600_would_take_from_us_is_to_become_ours() -> None:
+    _, remedy = objection(FileFacts(mode=0o640, owner=0, us=7)) or ("", "")
+    assert remedy == "chown it to the user that runs okta-keys, and chmod 600"
+    assert objection(FileFacts(mode=0o640, owner=7, us=7)) == (
+        "can be read by others (its mode is 0640)",
+        "chmod 600",
+    )
+
+
 def test_a_command(tmp_path: Path) -> None:
     assert resolved(f"cmd:[printf, '{VALUE}\\n\\n']", tmp_path) == VALUE
     script = tmp_path / "get.sh"
@@ -226,8 +237,10 @@ def test_a_command(tmp_path: Path) -> None:
 def test_a_command_sees_little_of_our_environment(tmp_path: Path) -> None:
     environ = dict.fromkeys(("OKTA_CLIENT_TOKEN", "VAULT_TOKEN", "VAULT_ADDR"), "hunter2")
     environ |= {"PATH": os.environ["PATH"], "LC_ALL": "C", "XDG_RUNTIME_DIR": "/run/user/7"}
+    environ["HTTPS_PROXY"] = "http://me:hunter2@proxy.acme.com:8080"
     told = resolved({"cmd": ["env"], "env": ["VAULT_ADDR"]}, tmp_path, environ)
     seen = dict(line.split("=", 1) for line in told.splitlines())
+    assert seen.pop("HTTPS_PROXY") == "http://proxy.acme.com:8080"
     assert seen.keys() - {"PWD", "SHLVL", "_"} == {
         "LC_ALL",
         "PATH",
@@ -280,6 +293,21 @@ def test_a_command_is_not_waited_for_without_end(tmp_path: Path) -> None:
     while children_in(tmp_path):  # a moment passes from the signal to the end
         assert monotonic() - began < 5
         sleep(0.01)
+
+
+@pytest.mark.skipif(not Path("/proc/self/cwd").exists(), reason="there is no /proc")
+async def test_a_command_ends_with_the_wait_for_it(tmp_path: Path) -> None:
+    reference = read_reference({"cmd": ["sh", "-c", "sleep 60; echo hunter2"]})
+    look = partial(resolve, reference, environ=os.environ, folder=tmp_path)
+    began = monotonic()
+    waiting = asyncio.create_task(aside(look))
+    while not await asyncio.to_thread(children_in, tmp_path):
+        assert monotonic() - began < 5
+    waiting.cancel()  # as asyncio does at the first Ctrl-C
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    while await asyncio.to_thread(children_in, tmp_path):
+        assert monotonic() - began < 5
 
 
 def test_an_agent_that_a_command_leaves_behind_is_not_waited_for(tmp_path: Path) -> None:

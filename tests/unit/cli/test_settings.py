@@ -432,7 +432,7 @@ okta:
     assert access.network.proxy_password == Secret(PASSWORD)
     told = said(settings)
     assert told["url"] == (ACME, "~/.okta/okta.yaml:3")
-    assert told["private_key"] == ("(secret)", "~/.okta/okta.yaml:5")
+    assert told["private_key"] == ("(secret)", "~/.okta/okta.yaml:8")
     assert told["scopes"][0] == "okta.apps.read okta.apps.manage"
     assert told["proxy"] == ("http://proxy.acme.com:3128", "~/.okta/okta.yaml:15")
     assert told["connect_timeout"] == ("5s", "~/.okta/okta.yaml:12")
@@ -453,6 +453,14 @@ def test_a_secret_in_a_file_that_others_may_read_is_refused(
     assert f"chmod 600 {path}" in str(error.hint)
     path.chmod(0o600)
     assert desk.settings().access().url == ACME
+
+
+def test_a_key_on_one_line_of_the_file_of_the_sdks(desk: Desk) -> None:
+    key = PEM.replace("\n", "\\n")
+    desk.sdk_file(f"orgUrl: {ACME}, clientId: {CLIENT_ID}, privateKey: '{key}'")
+    credential = desk.settings().access().credential
+    assert isinstance(credential, ServiceApp)
+    assert credential.private_key == Secret(PEM)
 
 
 def test_a_file_without_secrets_may_be_read_by_all_but_not_written(desk: Desk) -> None:
@@ -582,6 +590,8 @@ def test_this_machine_is_behind_no_proxy_but_that_of_a_profile(desk: Desk) -> No
         ),
         ({"OKTA_CLIENT_PROXY_HOST": f"me:{PASSWORD}@p"}, "OKTA_CLIENT_PROXY_HOST holds a user"),
         ({"SSL_CERT_FILE": "/gone.pem"}, "SSL_CERT_FILE names a file that cannot be read"),
+        ({"SSL_CERT_FILE": "/dev/zero"}, "SSL_CERT_FILE names a file that cannot be read: it is a"),
+        ({"SSL_CERT_FILE": __file__}, "SSL_CERT_FILE names a file that holds no certificates"),
     ],
 )
 def test_a_way_that_cannot_be_gone_is_told(
@@ -630,7 +640,7 @@ def test_every_setting_is_told_with_its_source_and_no_secret(desk: Desk) -> None
         "token": ("(secret)", f"env:ACME_TOKEN, {profile}"),
         "proxy": ("http://of-profile:1", profile),
         "proxy_user": ("me", profile),
-        "proxy_password": ("(secret)", profile),
+        "proxy_password": ("(secret)", f"env:PROXY_PASSWORD, {profile}"),
         "read_timeout": ("7s", "environment OKTA_CLIENT_REQUESTTIMEOUT"),
     }
 
@@ -639,6 +649,13 @@ def test_a_service_app_is_told_by_all_that_is_no_secret(desk: Desk) -> None:
     desk.set(OKTA_CLIENT_ORGURL=ACME, **APP)
     told = said(desk.settings())
     assert told["client_id"] == (CLIENT_ID, "environment OKTA_CLIENT_CLIENTID")
-    assert told["private_key"][0] == "(secret)"
-    assert told["private_key"][1].startswith("env:OKTA_CLIENT_PRIVATEKEY")
-    assert told["scopes"][0] == " ".join(STANDARD_SCOPES)
+    assert told["private_key"] == ("(secret)", "environment OKTA_CLIENT_PRIVATEKEY")
+    assert told["scopes"] == (" ".join(STANDARD_SCOPES), "okta-keys")
+    desk.set(OKTA_CLIENT_SCOPES="okta.apps.read", OKTA_CLIENT_PRIVATEKEY=str(desk.write("k", PEM)))
+    told = said(desk.settings())
+    key = desk.root / "k"
+    assert told["private_key"] == (
+        "(secret)",
+        f"file:{key}, environment OKTA_CLIENT_PRIVATEKEY",
+    )
+    assert told["scopes"] == ("okta.apps.read", "environment OKTA_CLIENT_SCOPES")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import errno
+import os
 import socket
 import ssl
 import warnings
@@ -14,8 +16,10 @@ from pathlib import Path
 from random import Random
 from threading import Thread
 
+import aiohttp
 import pytest
 import trustme
+from aiohttp.client_reqrep import ConnectionKey
 from cryptography.hazmat.primitives.serialization import (
     BestAvailableEncryption,
     Encoding,
@@ -26,7 +30,7 @@ from cryptography.hazmat.primitives.serialization import (
 from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
-from orchestrator.errors import ConfigError, NoAnswer
+from orchestrator.errors import ConfigError, NoAnswer, Transient
 from orchestrator.events import Broadcast
 from orchestrator.halt import Halt
 from orchestrator.model import AppId
@@ -35,6 +39,7 @@ from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.network import Network, tls_context
 from orchestrator.okta.retry import RetryPolicy
+from orchestrator.okta.unreached import failure_of_exchange
 from orchestrator.okta.wire import CallTrace
 from orchestrator.secret import Secret
 
@@ -330,6 +335,8 @@ def test_files_that_cannot_be_used_are_told_before_any_call(
     cert, key = authority.client_files()
     empty, gone = tmp_path / "empty.pem", tmp_path / "gone.pem"
     empty.write_text("")
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)  # nobody writes into it
     locked = tmp_path / "locked.pem"
     private = load_pem_private_key(key.read_bytes(), None)
     locked.write_bytes(
@@ -341,8 +348,12 @@ def test_files_that_cannot_be_used_are_told_before_any_call(
     _, foreign = Authority(authority.ca, tmp_path / "other").client_files()
     for network, message in (
         (Network(ca_file=empty), "holds none that can be read"),
-        (Network(ca_file=gone), "cannot be read: No such file"),
-        (Network(client_cert=gone), "cannot be read: No such file"),
+        (Network(ca_file=gone), "cannot be read: there is no such file"),
+        (Network(ca_file=tmp_path), "cannot be read: it is a directory"),
+        (Network(ca_file=pipe), "cannot be read: it is a named pipe"),
+        (Network(client_cert=gone), "cannot be read: there is no such file"),
+        (Network(client_cert=pipe, client_key=key), "cannot be read: it is a named pipe"),
+        (Network(client_cert=cert, client_key=pipe), "cannot be read: it is a named pipe"),
         (Network(client_cert=empty), "cannot be read"),
         (Network(client_cert=cert, client_key=locked), "is encrypted"),
         (Network(client_cert=cert, client_key=foreign), "does not belong to"),
@@ -434,8 +445,47 @@ async def test_a_proxy_that_is_down_is_named(authority: Authority) -> None:
             pass
         way = Network(ca_file=authority.ca_file, proxy=f"http://127.0.0.1:{between.port}")
         error = await refusal(server, way)
-    assert f"the proxy 127.0.0.1:{between.port} cannot be reached" in error.message
+    where = f"the proxy 127.0.0.1:{between.port}"
+    assert f"{where} cannot be reached: nothing listens on that port" in error.message
     assert not error.lost
+
+
+def key_of(host: str) -> ConnectionKey:
+    return ConnectionKey(host, 443, True, True, None, None, None)
+
+
+@pytest.mark.parametrize(
+    ("failure", "said"),
+    [
+        (
+            aiohttp.ClientConnectorDNSError(key_of("acme.okta.com"), OSError(-2, "hunter2")),
+            "the host name acme.okta.com is not known",
+        ),
+        (
+            aiohttp.ClientConnectorDNSError(key_of("proxy.acme"), OSError(-2, "hunter2")),
+            "the proxy's host name proxy.acme is not known",
+        ),
+        (
+            aiohttp.ClientProxyConnectionError(key_of("::1"), OSError(errno.EHOSTUNREACH, "")),
+            "the proxy [::1]:443 cannot be reached: no route to host",
+        ),
+        (
+            aiohttp.ClientConnectorError(key_of("acme.okta.com"), OSError("hunter2 everywhere")),
+            "no connection: OSError",
+        ),
+        (
+            aiohttp.ClientConnectorError(key_of("acme.okta.com"), ConnectionRefusedError()),
+            "no connection: nothing listens on that port",
+        ),
+        (aiohttp.ConnectionTimeoutError("hunter2"), "nobody answered in time"),
+    ],
+)
+def test_why_there_is_no_connection(failure: aiohttp.ClientError, said: str) -> None:
+    error = failure_of_exchange(failure, "https://acme.okta.com")
+    assert isinstance(error, Transient)
+    assert not error.lost
+    assert said in error.message
+    assert "hunter2" not in error.message
 
 
 async def test_no_variable_and_no_netrc_says_which_way_calls_go(

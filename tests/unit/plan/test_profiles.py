@@ -23,6 +23,7 @@ from orchestrator.plan.profiles import (
     Profiles,
     WayToOrg,
     load_profiles,
+    own_profiles,
     profiles_path,
     project_file,
 )
@@ -458,15 +459,34 @@ def test_the_configuration_beside_a_plan(tmp_path: Path) -> None:
         project_file(tmp_path)
 
 
-def test_a_configuration_that_anybody_could_have_put_beside_a_plan(tmp_path: Path) -> None:
+def found_profiles(path: Path) -> Profiles:
+    return load_profiles(path, is_named=False)
+
+
+def test_a_configuration_that_anybody_could_have_put_there(tmp_path: Path) -> None:
     path = tmp_path / "okta-keys.yaml"
     path.write_text(EXAMPLE)
     path.chmod(0o664)
-    assert project_file(tmp_path) == path
+    assert found_profiles(path).by_name
     path.chmod(0o666)
     with pytest.raises(ConfigError, match="could have been written by anybody") as caught:
-        project_file(tmp_path)
+        found_profiles(path)
     assert f"chmod o-w {path}" in str(caught.value.hint)
+    assert load_profiles(path).by_name, "whoever names a file has chosen it"
+
+
+def test_the_configuration_in_its_usual_place_is_not_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_CONFIG_HOME", str(tmp_path))
+    path = tmp_path / "okta-keys" / "config.yaml"
+    path.parent.mkdir()
+    path.write_text(EXAMPLE)
+    path.chmod(0o602)
+    with pytest.raises(ConfigError, match="could have been written by anybody"):
+        own_profiles(None, {})
+    assert own_profiles(path, {}).by_name
+    assert own_profiles(None, {"OKTA_KEYS_CONFIG": str(path)}).by_name
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
@@ -475,9 +495,9 @@ def test_a_stranger_configures_nothing(tmp_path: Path) -> None:
     path.write_text(EXAMPLE)
     os.chown(path, 12345, -1)
     with pytest.raises(ConfigError, match="could have been written by anybody"):
-        project_file(tmp_path)
+        found_profiles(path)
     os.chown(tmp_path, 12345, -1)  # the folder is theirs, and so is the plan in it
-    assert project_file(tmp_path) == path
+    assert found_profiles(path).by_name
 
 
 def test_the_shipped_example_says_everything() -> None:
