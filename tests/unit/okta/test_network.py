@@ -17,6 +17,7 @@ from random import Random
 from threading import Thread
 
 import aiohttp
+import anyio
 import pytest
 import trustme
 from aiohttp.client_reqrep import ConnectionKey
@@ -208,11 +209,11 @@ async def listening(
 
 
 @asynccontextmanager
-async def client(url: str, network: Network) -> AsyncIterator[OktaApi]:
+async def client(url: str, network: Network, bounds: Timeouts = SHORT) -> AsyncIterator[OktaApi]:
     async with open_api(
         OrgAccess(url=url, credential=ApiToken(token=Secret(TOKEN)), network=network),
         capacity=1.0,
-        bounds=SHORT,
+        bounds=bounds,
         clock=SystemClock(),
         halt=Halt(),
         random=Random(0),
@@ -448,6 +449,28 @@ async def test_a_proxy_that_is_down_is_named(authority: Authority) -> None:
     where = f"the proxy 127.0.0.1:{between.port}"
     assert f"{where} cannot be reached: nothing listens on that port" in error.message
     assert not error.lost
+
+
+async def test_a_proxy_that_stays_silent_is_not_waited_for_as_an_org_is(
+    authority: Authority,
+) -> None:
+    bounds = Timeouts(connect=0.2, read=0.2, whole=60.0)
+    silent = Server()
+
+    async def handle(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        silent.heads.append((await reader.readuntil(b"\r\n\r\n")).decode())
+        await asyncio.sleep(60)
+        writer.close()
+
+    async with org(authority.server()) as server, listening(silent, handle, None):
+        way = Network(ca_file=authority.ca_file, proxy=f"http://127.0.0.1:{silent.port}")
+        with anyio.fail_after(20):
+            async with client(f"https://localhost:{server.port}", way, bounds) as api:
+                with pytest.raises(NoAnswer) as caught:
+                    await api.list_keys(APP, CallTrace())
+    assert "no connection: nobody answered in time" in caught.value.message
+    assert not caught.value.lost
+    assert not server.heads
 
 
 def key_of(host: str) -> ConnectionKey:
