@@ -184,7 +184,6 @@ async def journal_of(apps: Apps, *, is_durable: bool) -> AsyncIterator[Journal]:
 @asynccontextmanager
 async def our_engine(url: str, *, is_durable: bool = True) -> AsyncIterator[Send]:
     """A run as `okta-keys run` executes it, proofs included, without progress and report."""
-    from orchestrator.cli.settings import OrgAccess
     from orchestrator.cli.wiring import open_api
     from orchestrator.engine.result import RunSettings
     from orchestrator.engine.run import Run
@@ -193,6 +192,7 @@ async def our_engine(url: str, *, is_durable: bool = True) -> AsyncIterator[Send
     from orchestrator.okta.credentials import ApiToken
     from orchestrator.okta.http import Timeouts
     from orchestrator.secret import Secret
+    from orchestrator.settings.access import OrgAccess
 
     clock, halt, observer = SystemClock(), Halt(), Broadcast()
     settings = RunSettings(run_id=RunId("bench"), plan="bench", org=url, workers=WORKERS)

@@ -11,7 +11,6 @@ from random import Random
 import pytest
 
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.result import RunResult, RunSettings, result_of
@@ -29,6 +28,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.sqlite import Store
 
 SHARED = Path(__file__).parents[1].parent / "shared"

@@ -21,7 +21,7 @@ LAYERS: tuple[frozenset[str], ...] = (
     frozenset({"model", "holders", "rollout", "events", "plan"}),
     frozenset({"okta", "store", "hooks"}),
     frozenset({"engine"}),
-    frozenset({"inventory", "report", "doctor"}),
+    frozenset({"inventory", "report", "doctor", "settings"}),
     frozenset({"cli", "__main__"}),
 )
 NEIGHBOURS = {  # within one layer, who may know whom

@@ -8,10 +8,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from orchestrator.cli.environment import URL_VARIABLE
-from orchestrator.cli.known_profiles import known_profiles
 from orchestrator.cli.opening import this_session
-from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.clock import Clock
 from orchestrator.engine.resume import ResolvedJob
 from orchestrator.errors import ConfigError, InputError, UsageError
@@ -19,6 +16,9 @@ from orchestrator.plan.load import load_plan
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.schema import Plan
 from orchestrator.plan.targets import resolve
+from orchestrator.settings.access import OrgAccess, org_access
+from orchestrator.settings.environment import URL_VARIABLE
+from orchestrator.settings.known_profiles import known_profiles
 from orchestrator.store.base import Archive, JobRecord, RunRecord
 from orchestrator.store.lock import RunLock, state_folder
 from orchestrator.store.sqlite import FILE_NAME, Store

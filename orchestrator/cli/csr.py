@@ -24,7 +24,6 @@ from orchestrator.cli.execute import execute
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.options import Options
 from orchestrator.cli.requests import OpenRequest, open_requests
-from orchestrator.cli.secret_commands import aside
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.context import RunContext
@@ -37,6 +36,7 @@ from orchestrator.halt import Halt
 from orchestrator.okta.certificates import csr_mismatch, read_certificate_file
 from orchestrator.okta.wire import CallTrace
 from orchestrator.plan.files import open_regular, reason
+from orchestrator.settings.secret_commands import aside
 from orchestrator.store.base import Archive, RunRecord, RunState
 
 LARGEST_FILE = 1024 * 1024  # bytes

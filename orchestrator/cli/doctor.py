@@ -17,9 +17,6 @@ from rich.text import Text
 
 from orchestrator.cli.belts import check_changes, check_protected
 from orchestrator.cli.opening import kept_days
-from orchestrator.cli.secret_commands import aside
-from orchestrator.cli.settings import OrgAccess, OrgSettings, org_settings
-from orchestrator.cli.sources import ToldSetting
 from orchestrator.cli.wiring import open_api, read_faults, sandbox_for
 from orchestrator.clock import SystemClock
 from orchestrator.doctor.checks import Finding, Grade, failed, skipped, verdict
@@ -43,6 +40,9 @@ from orchestrator.plan.resolved import ResolvedJob
 from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.settings import hook_commands
 from orchestrator.plan.targets import resolve
+from orchestrator.settings.access import OrgAccess, OrgSettings, org_settings
+from orchestrator.settings.secret_commands import aside
+from orchestrator.settings.sources import ToldSetting
 from orchestrator.store.lock import state_folder
 from orchestrator.writing import on_one_line
 

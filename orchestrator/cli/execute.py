@@ -30,7 +30,6 @@ from orchestrator.cli.preparing import (
 )
 from orchestrator.cli.render import Screen
 from orchestrator.cli.requests import requests_awaited, write_requests
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import execute_until_signalled
 from orchestrator.cli.terraform import managed_apps
 from orchestrator.cli.wiring import hook_runner, open_api, packs_for
@@ -60,6 +59,7 @@ from orchestrator.report.formats import (
 )
 from orchestrator.report.markdown import markdown_pieces
 from orchestrator.report.stream import EventStream
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.sqlite import FILE_NAME, Store
 
 

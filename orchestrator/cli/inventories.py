@@ -15,12 +15,8 @@ import anyio
 from rich.console import Console
 
 from orchestrator.cli.arguments import InventoryChoice
-from orchestrator.cli.environment import timeouts
-from orchestrator.cli.known_profiles import KnownProfiles, known_profiles
 from orchestrator.cli.listing import table_lines
 from orchestrator.cli.render import escape, print_note
-from orchestrator.cli.secret_commands import aside
-from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.showcase import showcase_org
 from orchestrator.cli.watching import Watch
 from orchestrator.cli.wiring import open_api, read_faults, sandbox_for
@@ -38,6 +34,10 @@ from orchestrator.model import Resource
 from orchestrator.plan.profiles import own_profiles
 from orchestrator.plan.schema import Limits
 from orchestrator.scrubbing import scrub
+from orchestrator.settings.access import OrgAccess, org_access
+from orchestrator.settings.environment import timeouts
+from orchestrator.settings.known_profiles import KnownProfiles, known_profiles
+from orchestrator.settings.secret_commands import aside
 from orchestrator.store.lock import state_folder
 from orchestrator.store.sqlite import FILE_NAME, Store
 

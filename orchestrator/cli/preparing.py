@@ -11,7 +11,6 @@ from functools import partial
 from orchestrator.cli.belts import check_expected, keys_looked_up, refusals
 from orchestrator.cli.bounds import chosen_targets
 from orchestrator.cli.choosing import certificates_of, choose, count_signing, is_bare_sandbox
-from orchestrator.cli.environment import timeouts
 from orchestrator.cli.opening import (
     OpenedRun,
     continue_or_create,
@@ -22,13 +21,14 @@ from orchestrator.cli.opening import (
     this_session,
 )
 from orchestrator.cli.options import Execution
-from orchestrator.cli.secret_commands import aside
-from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.wiring import read_faults, sandbox_for
 from orchestrator.errors import StateError, StateUnusable
 from orchestrator.okta.api import OktaApi
 from orchestrator.plan.fields import Share
 from orchestrator.sandbox.copies import copied, read_inventory
+from orchestrator.settings.access import OrgAccess, org_access
+from orchestrator.settings.environment import timeouts
+from orchestrator.settings.secret_commands import aside
 from orchestrator.store.base import JobRecord
 from orchestrator.store.lock import RunLock
 from orchestrator.store.sqlite import FILE_NAME, Store

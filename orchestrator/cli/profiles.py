@@ -12,17 +12,17 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from orchestrator.cli.environment import TOKEN_VARIABLE
-from orchestrator.cli.known_profiles import known_profiles
 from orchestrator.cli.render import escape
-from orchestrator.cli.secrets import resolve
-from orchestrator.cli.settings import OrgSettings, org_settings
-from orchestrator.cli.sources import GivenCredential, GivenProxy, ProxySaid
 from orchestrator.errors import ConfigError, ExitCode, InputError
 from orchestrator.plan.auth import BearerAuth, ServiceAppAuth, TokenAuth, references_of
 from orchestrator.plan.files import is_missing
 from orchestrator.plan.profiles import EXAMPLE, Profile
 from orchestrator.plan.references import ReferenceKind, SecretReference, variable_reference
+from orchestrator.settings.access import OrgSettings, org_settings
+from orchestrator.settings.environment import TOKEN_VARIABLE
+from orchestrator.settings.known_profiles import known_profiles
+from orchestrator.settings.secrets import resolve
+from orchestrator.settings.sources import GivenCredential, GivenProxy, ProxySaid
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

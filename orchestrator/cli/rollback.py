@@ -23,8 +23,6 @@ from orchestrator.cli.arguments import OutputChoice
 from orchestrator.cli.bounds import targets_in, workers_of
 from orchestrator.cli.opening import this_session
 from orchestrator.cli.render import Screen
-from orchestrator.cli.secret_commands import aside
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import signalling
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import Clock, SystemClock
@@ -39,6 +37,8 @@ from orchestrator.model import Activation, AppId
 from orchestrator.plan.schema import Limits, ReportSpec
 from orchestrator.report.formats import json_pieces, with_packs, write_reports
 from orchestrator.report.stream import EventStream, activation_line
+from orchestrator.settings.access import OrgAccess
+from orchestrator.settings.secret_commands import aside
 from orchestrator.store.base import Archive, RunRecord, RunState
 from orchestrator.store.sqlite import Store
 

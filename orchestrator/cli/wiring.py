@@ -1,4 +1,4 @@
-"""The composition root: settings in, adapters out. The only place that reads the environment."""
+"""The composition root: settings in, adapters out."""
 
 from __future__ import annotations
 
@@ -9,7 +9,6 @@ from pathlib import Path
 from random import Random
 
 from orchestrator.cli.lockdown import callers_umask
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.clock import Clock
 from orchestrator.engine.context import HookRunner
 from orchestrator.engine.result import RunSettings
@@ -33,6 +32,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 
 # What opens the way to an org is taken from here by all who do.
 

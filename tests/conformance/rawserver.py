@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from http import HTTPStatus
 from random import Random
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
@@ -19,6 +18,7 @@ from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 
 TOKEN = "00sandboxOfTheConformanceTests"
 HEAD_END = b"\r\n\r\n"

@@ -14,7 +14,6 @@ from random import Random
 import anyio
 
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.signals import Stoppable
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
@@ -30,6 +29,7 @@ from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.database import Database
 from orchestrator.store.opening import open_file
 from orchestrator.store.sqlite import FILE_NAME, Store

@@ -18,7 +18,6 @@ import pytest
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.engine.result import ArchivedRecords, exit_code
 from orchestrator.engine.rollback import Rollback
@@ -39,6 +38,7 @@ from orchestrator.okta.http import Timeouts
 from orchestrator.rollout import Rollout
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.base import RunState, TargetRecord
 from tests.crash.awaits import Awaits
 from tests.crash.rehearsal import Ending

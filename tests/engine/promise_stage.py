@@ -10,7 +10,6 @@ from random import Random
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.engine.keys import CSR_CREATED
@@ -31,6 +30,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import LoggedCall, SandboxOrg
 from orchestrator.sandbox.serve import Served, serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.base import TargetRecord
 from orchestrator.store.sqlite import Store
 from tests.sandbox.authority import der_of, issued

@@ -21,7 +21,6 @@ import anyio
 
 from orchestrator.cli.closing import conclude
 from orchestrator.cli.opening import continue_or_create, new_run, this_session
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import hook_runner, open_api
 from orchestrator.engine.context import Packs, RunContext
 from orchestrator.engine.gates import APPROVED
@@ -53,6 +52,7 @@ from orchestrator.sandbox.limits import LimitSettings
 from orchestrator.sandbox.org import LoggedCall, SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.base import CertificateBook, RunState, TargetRecord
 from orchestrator.store.sqlite import Store
 from tests.support import NO_LIMITS, QUICK_RETRY, QUICK_TIMEOUTS, PlainJob, Recorder

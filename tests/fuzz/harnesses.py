@@ -19,9 +19,6 @@ from typing import TypeAlias, TypeVar
 from multidict import CIMultiDict, CIMultiDictProxy
 from pydantic_core import PydanticCustomError
 
-from orchestrator.cli.proxies import goes_past, read_proxy
-from orchestrator.cli.sdk_file import source_of
-from orchestrator.cli.sources import Given, Source
 from orchestrator.cli.terraform import managed_apps
 from orchestrator.errors import ConfigError, InputError, OrchestratorError, PlanError, Problem
 from orchestrator.inventory.saved import read_inventory
@@ -63,6 +60,9 @@ from orchestrator.plan.profiles import load_profiles
 from orchestrator.plan.references import read_reference
 from orchestrator.sandbox.faultfile import read_script
 from orchestrator.secret import Secret
+from orchestrator.settings.proxies import goes_past, read_proxy
+from orchestrator.settings.sdk_file import source_of
+from orchestrator.settings.sources import Given, Source
 
 T = TypeVar("T")
 Harness: TypeAlias = Callable[[bytes], None]

@@ -8,7 +8,6 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from random import Random
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.errors import OrchestratorError
@@ -19,6 +18,7 @@ from orchestrator.okta.credentials import ApiToken, Credential
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 
 TOKEN = "00tokenThatNoOtherMayHear"
 TWICE = RetryPolicy(attempts=2, rate_refusals=2, first_wait=0.01, longest_wait=0.02, total=20.0)

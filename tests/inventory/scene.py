@@ -7,7 +7,6 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from random import Random
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
@@ -22,6 +21,7 @@ from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.sandbox.serve import serve
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from orchestrator.store.base import CertificateBook
 from orchestrator.store.sqlite import Store
 from tests.support import NO_LIMITS, QUICK_RETRY, QUICK_TIMEOUTS

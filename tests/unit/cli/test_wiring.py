@@ -6,13 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.environment import timeouts
-from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.errors import ConfigError
 from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
+from orchestrator.settings.access import OrgAccess, org_access
+from orchestrator.settings.environment import timeouts
 
 URL, OTHER_URL = "https://acme.okta.com", "https://other.okta.com"
 TOKEN = "00s3cr3t-of-the-test"

@@ -12,7 +12,6 @@ import msgspec
 from aiohttp import web
 from multidict import CIMultiDict
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.events import Broadcast
@@ -22,6 +21,7 @@ from orchestrator.okta.credentials import ApiToken
 from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 
 TOKEN = "00tokenOfTheTests"
 FEW_ATTEMPTS = RetryPolicy(attempts=3, rate_refusals=3, first_wait=0.01, longest_wait=0.02)

@@ -25,7 +25,6 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from jwt.algorithms import ECAlgorithm, RSAAlgorithm
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import Clock, SystemClock
 from orchestrator.events import Broadcast
@@ -36,6 +35,7 @@ from orchestrator.okta.http import Timeouts
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.sandbox.org import SandboxOrg
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 from tests.unit.okta.peer import FEW_ATTEMPTS, SHORT, Asked
 
 CLIENT_ID = "0oaserviceAppOfTests"

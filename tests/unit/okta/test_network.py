@@ -28,7 +28,6 @@ from cryptography.hazmat.primitives.serialization import (
     load_pem_private_key,
 )
 
-from orchestrator.cli.settings import OrgAccess
 from orchestrator.cli.wiring import open_api
 from orchestrator.clock import SystemClock
 from orchestrator.errors import ConfigError, NoAnswer, Transient
@@ -43,6 +42,7 @@ from orchestrator.okta.retry import RetryPolicy
 from orchestrator.okta.unreached import failure_of_exchange
 from orchestrator.okta.wire import CallTrace
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgAccess
 
 APP = AppId("0oa8ae1t5yev2ajDs0h7")
 TOKEN, PASSWORD = "00canary-token", "hunter2-ü:@"

@@ -11,18 +11,6 @@ from pathlib import Path
 
 from pydantic_core import PydanticCustomError
 
-from orchestrator.cli.proxies import goes_past, read_proxy
-from orchestrator.cli.sources import (
-    CredentialSaid,
-    Given,
-    GivenCredential,
-    GivenProxy,
-    ProxySaid,
-    SecondsSaid,
-    Source,
-    UrlSaid,
-    value_of,
-)
 from orchestrator.errors import ConfigError
 from orchestrator.okta.http import Timeouts
 from orchestrator.plan.auth import (
@@ -36,6 +24,18 @@ from orchestrator.plan.auth import (
 from orchestrator.plan.files import located
 from orchestrator.plan.org_url import check_org_url
 from orchestrator.plan.references import ReferenceKind, SecretReference, variable_reference
+from orchestrator.settings.proxies import goes_past, read_proxy
+from orchestrator.settings.sources import (
+    CredentialSaid,
+    Given,
+    GivenCredential,
+    GivenProxy,
+    ProxySaid,
+    SecondsSaid,
+    Source,
+    UrlSaid,
+    value_of,
+)
 
 URL_VARIABLE = "OKTA_CLIENT_ORGURL"
 TOKEN_VARIABLE = "OKTA_CLIENT_TOKEN"  # noqa: S105 - the name of a variable

@@ -27,29 +27,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from orchestrator.cli.environment import (
-    CLIENT,
-    TERRAFORM,
-    TOKEN_VARIABLE,
-    URL_VARIABLE,
-    bounded,
-    general_proxy,
-    text_of,
-)
-from orchestrator.cli.gathering import refuse_other_org, sources_of
-from orchestrator.cli.known_profiles import KnownProfiles, known_profiles
-from orchestrator.cli.secrets import resolve
-from orchestrator.cli.sources import (
-    CredentialSaid,
-    Given,
-    GivenCredential,
-    GivenProxy,
-    ProxySaid,
-    SecondsSaid,
-    Source,
-    ToldSetting,
-    value_of,
-)
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.holders import MOST_SHARING
 from orchestrator.model import AppId
@@ -60,6 +37,29 @@ from orchestrator.plan.files import read_regular, reason
 from orchestrator.plan.org_url import is_loopback, is_same_org
 from orchestrator.plan.references import ReferenceKind, SecretReference
 from orchestrator.plan.schema import Plan
+from orchestrator.settings.environment import (
+    CLIENT,
+    TERRAFORM,
+    TOKEN_VARIABLE,
+    URL_VARIABLE,
+    bounded,
+    general_proxy,
+    text_of,
+)
+from orchestrator.settings.gathering import refuse_other_org, sources_of
+from orchestrator.settings.known_profiles import KnownProfiles, known_profiles
+from orchestrator.settings.secrets import resolve
+from orchestrator.settings.sources import (
+    CredentialSaid,
+    Given,
+    GivenCredential,
+    GivenProxy,
+    ProxySaid,
+    SecondsSaid,
+    Source,
+    ToldSetting,
+    value_of,
+)
 
 TRUST_VARIABLE = "SSL_CERT_FILE"
 MOST_TRUSTED = 64 * 1024 * 1024  # bytes; the bundle of a system has about 220,000

@@ -6,11 +6,11 @@ import re
 from collections.abc import Mapping
 from pathlib import Path
 
-from orchestrator.cli.secret_commands import printed_by
-from orchestrator.cli.secret_files import read_secret_file
 from orchestrator.errors import ConfigError
 from orchestrator.plan.references import ReferenceKind, SecretReference
 from orchestrator.secret import Secret
+from orchestrator.settings.secret_commands import printed_by
+from orchestrator.settings.secret_files import read_secret_file
 
 NO_KEYRING = "pip install 'okta-key-orchestrator[keyring]', or write env:, file: or cmd:"
 KEYRING_ERRORS = {  # by name, in the order of their kinship: the package is imported late

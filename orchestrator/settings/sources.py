@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Generic, TypeAlias, TypeVar
 
-from orchestrator.cli.secrets import resolve, resolve_token
 from orchestrator.errors import ConfigError, InputError
 from orchestrator.okta.credentials import (
     STANDARD_SCOPES,
@@ -23,6 +22,7 @@ from orchestrator.okta.credentials import (
 from orchestrator.plan.auth import AuthReferences, BearerAuth, ServiceAppAuth, TokenAuth
 from orchestrator.plan.references import ReferenceKind, SecretReference
 from orchestrator.secret import Secret
+from orchestrator.settings.secrets import resolve, resolve_token
 
 SECRET = "(secret)"  # noqa: S105 - what stands in place of one
 

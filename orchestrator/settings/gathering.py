@@ -5,15 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from orchestrator.cli.environment import from_environment, text_of
-from orchestrator.cli.known_profiles import KnownProfiles
-from orchestrator.cli.sdk_file import folder_source, home_source
-from orchestrator.cli.sources import Given, GivenCredential, GivenProxy, Source
 from orchestrator.errors import UsageError
 from orchestrator.plan.auth import Auth, auth_of
 from orchestrator.plan.org_url import is_same_org
 from orchestrator.plan.profiles import Profile, Profiles
 from orchestrator.plan.schema import InlineOrg, Plan
+from orchestrator.settings.environment import from_environment, text_of
+from orchestrator.settings.known_profiles import KnownProfiles
+from orchestrator.settings.sdk_file import folder_source, home_source
+from orchestrator.settings.sources import Given, GivenCredential, GivenProxy, Source
 
 
 def refuse_other_org(org: InlineOrg | str | None, profile: str, known: KnownProfiles) -> None:

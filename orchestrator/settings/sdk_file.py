@@ -22,19 +22,6 @@ from pathlib import Path
 
 from pydantic_core import PydanticCustomError
 
-from orchestrator.cli.environment import MODES, SEPARATORS, holds_key, is_there, seconds_of
-from orchestrator.cli.proxies import read_proxy
-from orchestrator.cli.sources import (
-    CredentialSaid,
-    Given,
-    GivenCredential,
-    GivenProxy,
-    ProxySaid,
-    SecondsSaid,
-    Source,
-    UrlSaid,
-    in_lines,
-)
 from orchestrator.errors import ConfigError, InputError, PlanError
 from orchestrator.okta.credentials import STANDARD_SCOPES, ApiToken, BearerToken, ServiceApp
 from orchestrator.plan.auth import ServiceAppAuth, read_client_id, read_key_id, read_scope
@@ -45,6 +32,19 @@ from orchestrator.plan.tree import PlacedMap, unpack
 from orchestrator.plan.yaml_events import read_tree
 from orchestrator.plan.yaml_syntax import decode
 from orchestrator.secret import Secret
+from orchestrator.settings.environment import MODES, SEPARATORS, holds_key, is_there, seconds_of
+from orchestrator.settings.proxies import read_proxy
+from orchestrator.settings.sources import (
+    CredentialSaid,
+    Given,
+    GivenCredential,
+    GivenProxy,
+    ProxySaid,
+    SecondsSaid,
+    Source,
+    UrlSaid,
+    in_lines,
+)
 
 HOME_FILE = Path(".okta", "okta.yaml")
 FOLDER_FILES = ("okta.yaml", ".okta.yaml")  # of the SDK for Python, and of that for Go

@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.settings import OrgAccess, org_access
 from orchestrator.cli.wiring import sandbox_for, seed_apps
 from orchestrator.errors import ConfigError, PlanError, UsageError
 from orchestrator.holders import MOST_SHARING
@@ -18,6 +17,7 @@ from orchestrator.plan.load import load_plan_text
 from orchestrator.plan.schema import Plan
 from orchestrator.sandbox.faults import FaultScript
 from orchestrator.sandbox.org import SandboxOrg
+from orchestrator.settings.access import OrgAccess, org_access
 from tests.support import PlainJob
 
 SOURCE, TARGET = AppId("0oa8ae1t5yev2ajDs0h7"), AppId("0oa8ae0dv4RGQvjyZ0h7")

@@ -20,11 +20,11 @@ import keyring.backends.fail
 import keyring.errors
 import pytest
 
-from orchestrator.cli.secret_commands import aside, printed_by
-from orchestrator.cli.secret_files import FileFacts, objection
-from orchestrator.cli.secrets import resolve, resolve_token
 from orchestrator.errors import ConfigError, ExitCode
 from orchestrator.plan.references import read_reference
+from orchestrator.settings.secret_commands import aside, printed_by
+from orchestrator.settings.secret_files import FileFacts, objection
+from orchestrator.settings.secrets import resolve, resolve_token
 
 VALUE = "00hunter2-Qx7_token"
 is_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

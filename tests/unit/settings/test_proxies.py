@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from orchestrator.cli.proxies import ProxyParts, goes_past, read_proxy
 from orchestrator.secret import Secret
+from orchestrator.settings.proxies import ProxyParts, goes_past, read_proxy
 
 ACME = "https://acme.okta.com"
 

@@ -9,8 +9,6 @@ from pathlib import Path
 
 import pytest
 
-from orchestrator.cli.settings import OrgSettings, credential_for, org_settings
-from orchestrator.cli.sources import Given, GivenCredential, Source
 from orchestrator.errors import ConfigError, InputError, PlanError
 from orchestrator.okta.credentials import STANDARD_SCOPES, ApiToken, BearerToken, ServiceApp
 from orchestrator.okta.http import Timeouts
@@ -18,6 +16,8 @@ from orchestrator.plan.auth import TokenAuth
 from orchestrator.plan.load import load_plan
 from orchestrator.plan.references import variable_reference
 from orchestrator.secret import Secret
+from orchestrator.settings.access import OrgSettings, credential_for, org_settings
+from orchestrator.settings.sources import Given, GivenCredential, Source
 
 ACME, GLOBEX = "https://acme.okta.com", "https://globex.okta.com"
 TOKEN, PASSWORD = "00canary-token", "hunter2"
