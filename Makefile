@@ -23,7 +23,7 @@ test: $(VENV)/.dev
 dev: $(VENV)/.dev
 
 long: $(VENV)/.dev
-	$(BIN)/python -m pytest -q -m long -n 2 --dist worksteal
+	$(BIN)/python -m pytest -q -m long -n 3 --dist worksteal
 
 bench: $(VENV)/.dev
 	$(BIN)/python -m bench.clone_cpu

@@ -67,21 +67,31 @@ PATTERNS = tuple(
     )
 )
 
-forms: WeakKeyDictionary[Secret, tuple[str, ...]] = WeakKeyDictionary()
+forms: WeakKeyDictionary[Secret, frozenset[str]] = WeakKeyDictionary()
 
 
 def scrub(text: str) -> str:
     """Return a text without the values of our secrets, and without what looks like one."""
-    for secret in list(LIVING.values()):
-        if secret not in forms:
-            forms[secret] = tuple(sorted(set(forms_of(secret.reveal())), key=len, reverse=True))
-        for form in forms[secret]:
-            text = text.replace(form, MASK)
+    # The longest first, whosever it is: one secret may be the beginning of another.
+    for form in sorted((each for each in known_forms() if each in text), key=len, reverse=True):
+        text = text.replace(form, MASK)
     lowered = text.lower()
     for markers, pattern in PATTERNS:
         if any(marker in lowered for marker in markers):
             text = pattern.sub(rf"\1{MASK}", text)
     return text
+
+
+def known_forms() -> Iterator[str]:
+    """Yield the ways in which the secrets of now may be written."""
+    for reference in LIVING.valuerefs():  # a list made at once: other threads make secrets too
+        secret = reference()
+        if secret is None:
+            continue
+        found = forms.get(secret)
+        if found is None:
+            found = forms[secret] = frozenset(forms_of(secret.reveal()))
+        yield from found
 
 
 def forms_of(value: str) -> Iterator[str]:

@@ -40,11 +40,12 @@ from orchestrator.plan.resolved import ResolvedJob
 from orchestrator.plan.schema import Limits, Plan
 from orchestrator.plan.settings import hook_commands
 from orchestrator.plan.targets import resolve
+from orchestrator.scrubbing import scrub
 from orchestrator.settings.access import OrgAccess, OrgSettings, org_settings
 from orchestrator.settings.secret_commands import aside
 from orchestrator.settings.sources import ToldSetting
 from orchestrator.store.lock import state_folder
-from orchestrator.writing import on_one_line
+from orchestrator.writing import on_lines
 
 SCHEMA_VERSION = "1.0"
 IMPATIENT = RetryPolicy(attempts=2, rate_refusals=2, first_wait=0.2, longest_wait=1.0, total=90.0)
@@ -73,6 +74,8 @@ class Diagnosis:
     settings: tuple[ToldSetting, ...] = ()
 
     def add(self, finding: Finding) -> None:
+        remedy = scrub(finding.remedy) if finding.remedy else None
+        finding = replace(finding, text=scrub(finding.text), remedy=remedy)
         self.findings.append(finding)
         if self.console is not None and finding.grade is not Grade.SKIPPED:
             tell(self.console, finding)
@@ -234,7 +237,13 @@ def wanted_for(plan: Plan | None, jobs: Sequence[ResolvedJob]) -> Wanted:
         apps=Resource.APP in resources, idps=Resource.IDP in resources, cross_check=logs
     )
     sources = tuple({job.key: None for job in jobs if job.key.app})
-    return Wanted(needs=needs, idps=Resource.IDP in resources, log=logs, sources=sources)
+    return Wanted(
+        needs=needs,
+        apps=Resource.APP in resources,
+        idps=Resource.IDP in resources,
+        log=logs,
+        sources=sources,
+    )
 
 
 # Telling it
@@ -257,11 +266,6 @@ def tell_skipped(console: Console, findings: Sequence[Finding]) -> None:
     """Print in one line what was not looked at; it has one reason."""
     checks = ", ".join(finding.check for finding in findings)
     tell(console, replace(findings[0], check="", text=f"{checks}: {findings[0].text}"))
-
-
-def on_lines(text: str) -> str:
-    """Return a text that may hold what the org said, with its own line breaks only."""
-    return "\n".join(on_one_line(line) for line in text.split("\n"))
 
 
 def document(diagnosis: Diagnosis, code: ExitCode) -> dict[str, object]:

@@ -144,20 +144,24 @@ def scopes_finding(
     needs: Sequence[Need],
     first: Reply[bytes] | ScopeMissing,
 ) -> Finding:
-    """Hold the scopes of a token against what the work needs, as far as they are told."""
-    if isinstance(first, ScopeMissing):
-        return failed("scopes", first)
+    """Hold the scopes of a token against what the work needs, as far as they are told.
+
+    A token that tells none has those that were asked for (RFC 6749 section 5.1).
+    """
+    refused = failed("scopes", first) if isinstance(first, ScopeMissing) else None
     if isinstance(credential, ApiToken):
         text = "an API token has none: it may do what the role of its admin allows"
-        return Finding(check="scopes", grade=Grade.OK, text=text)
+        return refused or Finding(check="scopes", grade=Grade.OK, text=text)
     if isinstance(credential, BearerToken):
         named = ", ".join(need.scope for need in needs if not need.is_optional)
         text = f"an access token does not tell its scopes; {named} are needed"
-        return Finding(check="scopes", grade=Grade.OK, text=text)
-    granted = () if token is None else token.scopes
+        return refused or Finding(check="scopes", grade=Grade.OK, text=text)
+    granted = (token.scopes if token is not None else ()) or credential.scopes
     facts = {"granted": list(granted), "needed": [need.scope for need in needs]}
     lacking = unmet(needs, granted)
     grave = [need for need in lacking if not need.is_optional]
+    if refused is not None and not grave:
+        return refused
     if not lacking:
         text = f"granted: {', '.join(granted)}"
         return Finding(check="scopes", grade=Grade.OK, text=text, facts=facts)
@@ -172,16 +176,16 @@ def scopes_finding(
     )
 
 
-def role_finding(first: Reply[bytes] | ScopeMissing) -> Finding:
-    """Say whether the role behind a credential lets apps be read.
+def role_finding(first: Reply[bytes] | ScopeMissing, what: str) -> Finding:
+    """Say whether the role behind a credential lets apps, or identity providers, be read.
 
     Whether it lets them be changed, no call tells that only reads.
     """
     if isinstance(first, ScopeMissing):
         return skipped("role", "a scope is missing first")
     if first.refusal is not None:
-        return refused_finding("role", "apps", first.refusal)
-    text = "apps may be read; whether they may be changed, only a change would tell"
+        return refused_finding("role", what, first.refusal)
+    text = f"{what} may be read; whether they may be changed, only a change would tell"
     return Finding(check="role", grade=Grade.OK, text=text)
 
 
@@ -238,17 +242,23 @@ def tls_finding(tls: TlsFacts, now: datetime) -> Finding:
 
 
 def limits_finding(
-    views: Mapping[Bucket, BucketView], capacity: float, share: Sequence[PrincipalLimit] | None
+    views: Mapping[Bucket, BucketView],
+    capacity: float,
+    share: Sequence[PrincipalLimit] | None,
+    bucket: Bucket = Bucket.APPS,
 ) -> Finding:
-    """Say how fast a run could be: the limits as announced, and what this principal may use."""
+    """Say how fast a run could be: the limits as announced, and what this principal may use.
+
+    `bucket` is the one that calls for keys go into.
+    """
     facts: dict[str, object] = {
-        bucket.value: {"limit": view.limit, "free": view.free, "ours": view.share}
-        for bucket, view in views.items()
+        each.value: {"limit": view.limit, "free": view.free, "ours": view.share}
+        for each, view in views.items()
     }
     percentages = sorted({each.percentage for each in share or () if each.percentage is not None})
     facts["principal_percentages"] = percentages if share is not None else None
-    apps = views.get(Bucket.APPS)
-    if apps is None:
+    keys = views.get(bucket)
+    if keys is None:
         return Finding(
             check="limits",
             grade=Grade.WARN,
@@ -256,11 +266,11 @@ def limits_finding(
             remedy="a run then feels its way; does a proxy remove X-Rate-Limit-* headers?",
             facts=facts,
         )
-    rate = apps.share * PER_MINUTE / apps.window_seconds
-    told = f"{apps.limit} calls a minute for keys, of which a run takes {rate:.0f} ({capacity:.0%})"
+    rate = keys.share * PER_MINUTE / keys.window_seconds
+    told = f"{keys.limit} calls a minute for keys, of which a run takes {rate:.0f} ({capacity:.0%})"
     told += share_in_words(percentages) if share is not None else ""
-    in_use = apps.share - apps.free
-    if in_use > apps.share * CROWDED:
+    in_use = keys.share - keys.free
+    if in_use > keys.share * CROWDED:
         return Finding(
             check="limits",
             grade=Grade.WARN,

@@ -33,11 +33,12 @@ from orchestrator.doctor.checks import (
     tls_finding,
 )
 from orchestrator.errors import OrchestratorError, ScopeMissing, Transient
-from orchestrator.model import KeyRef
+from orchestrator.model import KeyRef, Resource
 from orchestrator.okta.api import OktaApi, moment
 from orchestrator.okta.call import Call
+from orchestrator.okta.caps import SIGNER_BODY
 from orchestrator.okta.credentials import Credential, ServiceApp
-from orchestrator.okta.endpoints import ORGANIZATION
+from orchestrator.okta.endpoints import ENDPOINTS, LOGS, ORGANIZATION
 from orchestrator.okta.network import Network, tls_context
 from orchestrator.okta.objects import PrincipalLimit
 from orchestrator.okta.pacer import Bucket
@@ -56,6 +57,7 @@ class Wanted:
     """What is going to be done, as far as it needs permission."""
 
     needs: tuple[Need, ...]
+    apps: bool = True
     idps: bool = False
     log: bool = False
     sources: Sequence[KeyRef] = ()
@@ -79,6 +81,7 @@ class Examination:
         self.credential = credential
         self.network = network
         self.wanted = wanted
+        self.at = ENDPOINTS[Resource.APP if wanted.apps else Resource.IDP]
         self.capacity = capacity
         self.clock = clock
         self.trace = CallTrace()
@@ -109,7 +112,7 @@ class Examination:
         """Yield what the credential is good for."""
         first: Reply[bytes] | ScopeMissing
         try:
-            first = await self.read("/api/v1/apps", Bucket.APPS, "limit=1")
+            first = await self.read(self.at.root, self.at.bucket, "limit=1")
         except ScopeMissing as error:
             first = error  # so the token itself is good
         except OrchestratorError as error:
@@ -121,13 +124,14 @@ class Examination:
         token = auth.token if isinstance(auth, ServiceAppCalls) else None
         yield credential_finding(self.credential, token)
         yield scopes_finding(self.credential, token, self.wanted.needs, first)
-        yield role_finding(first)
+        yield role_finding(first, "apps" if self.wanted.apps else "identity providers")
         if self.wanted.idps:
-            yield await self.may_read("idps", "/api/v1/idps", Bucket.IDPS, "limit=1")
+            idps = ENDPOINTS[Resource.IDP]
+            yield await self.may_read("idps", idps.root, idps.bucket, "limit=1")
         if self.wanted.log:
             since = self.api.pacer.org_time(self.clock.wall()) - timedelta(minutes=1)
             query = f"limit=1&since={quote(moment(since))}"
-            yield await self.may_read("log", "/api/v1/logs", Bucket.LOGS, query)
+            yield await self.may_read("log", LOGS, Bucket.LOGS, query)
         for key in self.wanted.sources[:MOST_SOURCES]:
             yield await self.source(key)
         more = len(self.wanted.sources) - MOST_SOURCES
@@ -163,7 +167,7 @@ class Examination:
         try:
             with anyio.fail_after(HANDSHAKE_SECONDS):
                 tls = await handshake(parts.hostname or "", parts.port or 443, self.network)
-        except (OSError, ssl.SSLError, TimeoutError) as error:
+        except (OSError, anyio.EndOfStream, anyio.BrokenResourceError) as error:
             text = f"a second handshake did not come about: {type(error).__name__}"
             return Finding(check="tls", grade=Grade.WARN, text=text)
         return tls_finding(tls, self.clock.wall())
@@ -182,6 +186,7 @@ class Examination:
             bucket=bucket,
             kind=bytes,
             reader=lambda body: body,
+            most_bytes=SIGNER_BODY,
         )
         return await self.api.transport.send(call, self.trace)
 
@@ -217,7 +222,7 @@ class Examination:
         """Look at what the answers so far announced, and at the share of this credential."""
         now = {bucket: self.api.pacer.view(bucket) for bucket in Bucket}
         views = {bucket: view for bucket, view in now.items() if view is not None}
-        return limits_finding(views, self.capacity, await self.shares())
+        return limits_finding(views, self.capacity, await self.shares(), self.at.bucket)
 
     async def shares(self) -> list[PrincipalLimit] | None:
         """Return which part of the org's limits a credential like ours may use; None: not told."""

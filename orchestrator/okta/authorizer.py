@@ -11,6 +11,7 @@ from orchestrator.okta.call import Call, RawAnswer
 from orchestrator.okta.permissions import Caller
 from orchestrator.okta.retry import RetryPolicy
 from orchestrator.okta.wire import CallTrace, Reply
+from orchestrator.secret import Secret
 
 T = TypeVar("T")
 
@@ -28,7 +29,7 @@ class Proof:
     """What one attempt proves its caller with."""
 
     headers: Mapping[str, str] = field(repr=False)
-    token: object | None = None  # that the headers hold, if it can be renewed
+    token: Secret | None = None  # that the headers hold, if it can be renewed
     nonce: str | None = None  # that was put into it
     is_bound: bool = False  # to a key of ours (DPoP)
 

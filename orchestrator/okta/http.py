@@ -26,7 +26,7 @@ from orchestrator.events import CallRetried, Observer
 from orchestrator.halt import Halt
 from orchestrator.okta.authorizer import Authorizer, Proof, Remedy
 from orchestrator.okta.call import Call, RawAnswer, conclude
-from orchestrator.okta.caps import ERROR_BODY
+from orchestrator.okta.caps import ERROR_BODY, LONGEST_HEADER, MOST_HEADERS
 from orchestrator.okta.network import PLAIN, Network, tls_context
 from orchestrator.okta.pacer import Bucket, Pacer, Slot
 from orchestrator.okta.retry import ONCE, RetryBudget, RetryPolicy, failure_of
@@ -64,7 +64,8 @@ def proxy_sign_in(network: Network) -> tuple[aiohttp.ClientMiddlewareType, ...]:
         request: aiohttp.ClientRequest, handler: aiohttp.ClientHandlerType
     ) -> aiohttp.ClientResponse:
         text = f"{user}:{password.reveal() if password else ''}"
-        told = {"Proxy-Authorization": f"Basic {b64encode(text.encode()).decode()}"}
+        data = text.encode("utf-8", "surrogateescape")  # the very bytes of the environment
+        told = {"Proxy-Authorization": f"Basic {b64encode(data).decode()}"}
         if request.is_ssl():
             request.proxy_headers = CIMultiDict({**(request.proxy_headers or {}), **told})
         else:
@@ -106,6 +107,9 @@ async def open_session(
             "User-Agent": f"okta-key-orchestrator/{__version__}",
             "Accept": "application/json",
         },
+        max_line_size=LONGEST_HEADER,
+        max_field_size=LONGEST_HEADER,
+        max_headers=MOST_HEADERS,
         skip_auto_headers=("Content-Type",),  # else a POST without a body claims octets
     ) as session:
         # NOTE: aiohttp sends an idempotent request again by itself when a kept connection turns
@@ -219,6 +223,16 @@ class Transport:
                 answered=not budget.under_way,
                 call=call,
                 request_id=last.context.get("request_id"),
+            ) from last
+        except NoAnswer as last:  # such as for want of a token, after attempts that were sent
+            if not budget.lost or last.lost:
+                raise
+            raise NoAnswer(
+                f"{last.message}; an attempt before it may have taken effect",
+                lost=True,
+                answered=not budget.under_way,
+                hint=last.hint,
+                **last.context,
             ) from last
 
     def tell_retry(self, call: Call[T], state: RetryCallState) -> None:

@@ -94,7 +94,7 @@ class ServiceAppCalls:
         token = await self.current_token(ask)
         value = token.token.reveal()
         if not token.is_bound or self.proof_key is None:
-            return Proof(headers={"Authorization": f"Bearer {value}"}, token=token)
+            return Proof(headers={"Authorization": f"Bearer {value}"}, token=token.token)
         nonce = self.call_nonce
         proof = dpop_proof(
             self.proof_key,
@@ -106,7 +106,7 @@ class ServiceAppCalls:
             token=value,
         )
         headers = {"Authorization": f"DPoP {value}", "DPoP": proof}
-        return Proof(headers=headers, token=token, nonce=nonce, is_bound=True)
+        return Proof(headers=headers, token=token.token, nonce=nonce, is_bound=True)
 
     def reconsider(self, proof: Proof, answer: RawAnswer) -> Remedy | None:
         """Take up a nonce, or let go of a token that the org refuses; say what is new then."""
@@ -117,9 +117,10 @@ class ServiceAppCalls:
             self.call_nonce = nonce
             if asks_for_nonce(answer):
                 return Remedy.NONCE
-        if read_refusal(answer)[0] is not Meaning.TOKEN_REJECTED:
+        if answer.status != 401 or read_refusal(answer)[0] is not Meaning.TOKEN_REJECTED:
             return None
-        if self.token is proof.token:  # and not one that was fetched in the meantime
+        # And not one that was fetched in the meantime.
+        if self.token is not None and self.token.token is proof.token:
             self.token = None
         return Remedy.TOKEN
 
@@ -154,9 +155,11 @@ class ServiceAppCalls:
         except Halted:
             raise
         except CallError as error:
-            if old is not None:
+            if old is not None and self.token is old:
                 self.token = old.postponed(self.clock.monotonic())
                 return self.token
+            if old is not None:  # the org has refused it in the meantime
+                return await self.renew(ask, None)
             self.failed += 1
             self.failure = NoAnswer(
                 f"no access token could be fetched, so the call was not sent: {error.message}",

@@ -164,8 +164,7 @@ def read_objection(answer: RawAnswer) -> Objection:
         body = decode(answer.body, ErrorBody)
     except ValueError:
         raise unreadable(answer, "an error that cannot be read") from None
-    error = on_one_line((body.error or body.code or "without an error code")[:LONGEST_TOLD])
-    told = on_one_line(reason_text(body.error_description or body.summary or "")[:LONGEST_TOLD])
+    error = told_text(body.error or body.code or "without an error code")
     if error in PASSING_ERRORS:
         raise Transient(
             f"{answer.status} {error}",
@@ -176,10 +175,15 @@ def read_objection(answer: RawAnswer) -> Objection:
     return Objection(
         status=answer.status,
         error=error,
-        description=told,
+        description=told_text(body.error_description or body.summary or ""),
         nonce=nonce_in(answer),
         request_id=request_id_of(answer.headers),
     )
+
+
+def told_text(text: str) -> str:
+    """Return what the org says as it is told: without a secret, on one line, and not too long."""
+    return on_one_line(reason_text(text)[:LONGEST_TOLD])
 
 
 def unreadable(answer: RawAnswer, what: str) -> Transient:

@@ -19,7 +19,6 @@ class HeldToken:
     scopes: tuple[str, ...] = field(default=())
     renew_at: float
     last_use: float  # after which it may not live through a call
-    ends: float
 
     def is_usable(self, now: float) -> bool:
         """Say whether a call that is sent now will be over before it ends."""
@@ -44,5 +43,4 @@ def held_token(grant: Grant, asked: float) -> HeldToken:
         scopes=grant.scopes,
         renew_at=ends - margin(grant.lifetime),
         last_use=ends - margin(grant.lifetime) / 3,
-        ends=ends,
     )

@@ -88,8 +88,8 @@ def refusal_of_proxy(status: int) -> CallError:
 def untrusted(error: aiohttp.ClientConnectorCertificateError, url: str) -> NoAnswer:
     """Return the error for a certificate that is not trusted: of the org, or of the proxy."""
     code = getattr(error.certificate_error, "verify_code", None)
-    is_org = is_same_org(f"https://{error.host}:{error.port}", url)
-    whose = url if is_org else f"the proxy {error.host}:{error.port}"
+    where = f"{shown_host(error.host)}:{error.port}"
+    whose = url if is_same_org(f"https://{where}", url) else f"the proxy {where}"
     return NoAnswer(
         f"the certificate of {whose} is not trusted", hint=TRUST_HINTS.get(code or 0, TRUST_HINT)
     )

@@ -26,7 +26,7 @@ from orchestrator.model import ActivationState, Status
 from orchestrator.report.document import head_of, row_of, rows_of
 from orchestrator.report.evidence import facts_of
 from orchestrator.report.parts import TargetRow
-from orchestrator.report.survey import MOST_FORMER, MOST_WAVES, survey_of
+from orchestrator.report.survey import MOST_FORMER, MOST_WAVES, needs_a_person, survey_of
 from orchestrator.report.timeline import timeline_of
 from orchestrator.report.verdict import exit_text, remains_of, verdict_of
 from orchestrator.report.wording import (
@@ -123,13 +123,11 @@ def choices_of(result: RunResult, wrongs: int) -> list[tuple[str, str, int]]:
 def classes(row: TargetRow) -> str:
     """Return what a target can be found by, in the terms of `choices_of`."""
     found = [f"s-{row.status.value}"]
-    activation = row.activation
-    wrong = row.status is Status.FAILED
-    if activation is not None:
-        found.append(f"a-{activation.state.value}")
-        wrong = wrong or activation.state is ActivationState.FAILED
-        wrong = wrong or activation.problem is not None or activation.state.is_unknown
-    return " ".join([*found, "wrong"] if wrong else found)
+    if row.activation is not None:
+        found.append(f"a-{row.activation.state.value}")
+    if needs_a_person(row.status, row.activation):
+        found.append("wrong")
+    return " ".join(found)
 
 
 def batches(rows: Iterable[T], size: int) -> Iterator[list[T]]:

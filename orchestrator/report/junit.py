@@ -8,7 +8,7 @@ it is an error when nobody knows what became of it, or our own side is why; the 
 from __future__ import annotations
 
 import re
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import UTC
@@ -74,14 +74,16 @@ def junit_pieces(result: RunResult) -> Iterator[str]:
     name = f"DRY RUN {record.plan}" if record.dry_run else record.plan
     yield '<?xml version="1.0" encoding="UTF-8"?>\n'
     yield f"<testsuites{attributes(name=name, **sizes(total), time=f'{max(took, 0):.3f}')}>\n"
-    left = dict(jobs)
+    left = deque(sorted(jobs))
     for position, group in groupby(result.records, key=lambda each: each.job):
-        for earlier in [number for number in left if number < position]:
-            yield from suite(result, left.pop(earlier), Counter(), 0, ())
-        job = left.pop(position, None)
+        while left and left[0] < position:
+            yield from suite(result, jobs[left.popleft()], Counter(), 0, ())
+        if left and left[0] == position:
+            left.popleft()
+        job = jobs.get(position)
         yield from suite(result, job, counts.get(position, Counter()), waits[position], group)
-    for rest in left.values():
-        yield from suite(result, rest, Counter(), 0, ())
+    for rest in left:
+        yield from suite(result, jobs[rest], Counter(), 0, ())
     yield "</testsuites>\n"
 
 

@@ -45,7 +45,7 @@ class EventStream:
 
     def fail(self, error: OrchestratorError, exit_code: int) -> None:
         """Write the last line of a run that ended with an error."""
-        message, hint = scrub(error.message), error.hint
+        message, hint = scrub(error.message), scrub(error.hint) if error.hint else None
         self.write("exit_error", {"exit_code": exit_code, "message": message, "hint": hint})
 
     def write(self, kind: str, fields: dict[str, object]) -> None:

@@ -7,8 +7,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from orchestrator.engine.result import RunResult
-from orchestrator.model import ActivationState, Certificate, Kid, Outcome, Status
+from orchestrator.model import Activation, ActivationState, Certificate, Kid, Outcome, Status
 from orchestrator.okta.certificates import certificate_of_text
+from orchestrator.report.parts import ActivationPart
 from orchestrator.store.base import JobRecord, TargetRecord
 
 MOST_FORMER = 50  # keys of a job that a report names
@@ -100,14 +101,14 @@ class Survey:
 
 
 def survey_of(result: RunResult) -> Survey:
-    """Read all targets once, and keep what is bounded by the jobs and waves of the plan."""
+    """Read all targets once, and keep counts: of jobs, of waves, and of the keys before."""
     jobs = {job.position: JobSurvey(job) for job in result.jobs}
     wrong: list[TargetRecord] = []
     wrongs = 0
     for record in result.records:
         if record.outcome is None:
             continue
-        if needs_a_person(record):
+        if needs_a_person(record.outcome.status, record.activation):
             wrongs += 1
             if wrongs <= MOST_WRONG:
                 wrong.append(record)
@@ -128,12 +129,12 @@ def count(survey: JobSurvey, record: TargetRecord, outcome: Outcome) -> None:
         survey.kids[former] += 1
 
 
-def needs_a_person(record: TargetRecord) -> bool:
+def needs_a_person(status: Status, activation: Activation | ActivationPart | None) -> bool:
     """Say whether a target failed, has a problem, or may sign with either key."""
-    outcome, activation = record.outcome, record.activation
-    if outcome is not None and outcome.status is Status.FAILED:
-        return True
-    return activation is not None and (activation.is_failure or activation.state.is_unknown)
+    if status is Status.FAILED or activation is None:
+        return status is Status.FAILED
+    is_failure = activation.state is ActivationState.FAILED or activation.problem is not None
+    return is_failure or activation.state.is_unknown
 
 
 def former_keys(kids: Counter[Kid], result: RunResult) -> tuple[FormerKey, ...]:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import socket
+import ssl
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
+import trustme
 from aiohttp import web
 
 from orchestrator.sandbox.limits import LimitSettings, Rival
@@ -446,6 +449,53 @@ async def test_what_a_plan_for_identity_providers_needs(patient: Patient) -> Non
     assert seen.code == 5
     assert "okta.idps.read is missing" in seen.the("scopes")[1]
     assert "idps" in seen.failing
+
+
+async def test_who_may_only_see_to_identity_providers_needs_nothing_of_apps(
+    patient: Patient,
+) -> None:
+    scopes = ("okta.idps.manage", "okta.idps.read")
+    patient.as_service_app(",".join(scopes), granted=scopes)
+    plan = patient.folder / "plan.yaml"
+    plan.write_text(IDP.format(source=patient.org.add_idp(name="source").id))
+    seen = await patient.seen(plan)
+    assert (seen.code, seen.failing) == (0, [])
+    assert seen.the("role")[1].startswith("identity providers may be read")
+    assert seen.the("limits")[1].startswith("600 calls a minute for keys")
+
+
+async def test_a_second_handshake_that_breaks_off_is_no_mistake_of_the_program(
+    patient: Patient, tmp_path: Path
+) -> None:
+    """As behind a balancer whose other half is down: calls are answered, more or less."""
+    authority, ca_file = trustme.CA(), tmp_path / "ca.pem"
+    authority.cert_pem.write_to_path(ca_file)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    authority.issue_cert("localhost").configure_cert(context)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        Thread(target=answer_first, args=(listener, context), daemon=True).start()
+        patient.env["OKTA_CLIENT_ORGURL"] = f"https://localhost:{listener.getsockname()[1]}"
+        patient.env["SSL_CERT_FILE"] = str(ca_file)
+        seen = await patient.seen()
+        listener.shutdown(socket.SHUT_RDWR)
+    assert seen.the("tls") == ("warn", "a second handshake did not come about: EndOfStream", "")
+    assert seen.the("org")[0] == "ok"
+
+
+def answer_first(listener: socket.socket, context: ssl.SSLContext) -> None:
+    """Answer on the first connection, and close every other one before its handshake."""
+    body = b'{"id": "00o1"}'
+    answer = b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: %d\r\n\r\n" % len(body)
+    with suppress(OSError):
+        talk, _ = listener.accept()
+        with context.wrap_socket(talk, server_side=True) as first:
+            first.recv(65536)
+            first.sendall(answer + body)
+        while True:
+            other, _ = listener.accept()
+            other.recv(65536)
+            other.shutdown(socket.SHUT_RDWR)
+            other.close()
 
 
 async def test_a_bucket_that_others_use(tmp_path: Path) -> None:

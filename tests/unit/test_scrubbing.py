@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import sys
 import time
 from base64 import b64encode, urlsafe_b64encode
+from threading import Event, Thread
 from urllib.parse import quote
 
 import pytest
@@ -184,3 +186,30 @@ def test_a_gateway_that_tells_all_it_got_does_not_get_the_token_into_the_journal
     assert MASK in refusal.summary
     assert len(refusal.summary) <= LONGEST_TEXT + 3
     del secret
+
+
+def test_a_secret_that_begins_another_leaves_nothing_of_it() -> None:
+    begins, whole = Secret("hunter2"), Secret("hunter2-and-more")
+    assert scrub("said hunter2-and-more and hunter2") == f"said {MASK} and {MASK}"
+    del begins, whole
+
+
+def test_secrets_may_come_up_in_other_threads_meanwhile() -> None:
+    over, before = Event(), sys.getswitchinterval()
+    kept = [Secret(f"kept-{number}") for number in range(200)]
+
+    def make() -> None:
+        while not over.is_set():
+            [Secret(f"made-meanwhile-{number}") for number in range(50)]
+
+    thread = Thread(target=make)
+    thread.start()
+    sys.setswitchinterval(1e-5)
+    try:
+        for _ in range(300):
+            assert scrub("nothing") == "nothing"
+    finally:
+        sys.setswitchinterval(before)
+        over.set()
+        thread.join()
+    del kept

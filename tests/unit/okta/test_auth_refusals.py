@@ -30,8 +30,10 @@ from orchestrator.okta.permissions import (
     unmet,
 )
 from orchestrator.okta.token_endpoint import (
+    LONGEST_TOLD,
     PASSING_ERRORS,
     clock_words,
+    judge,
     read_objection,
     rejection,
 )
@@ -280,3 +282,13 @@ def test_the_kind_of_a_credential() -> None:
         credential(),
     ]
     assert [caller_of(each) for each in given] == list(Caller)
+
+
+@pytest.mark.parametrize("field", ["error", "error_description"])
+def test_a_secret_is_not_told_even_where_a_text_ends_in_it(field: str) -> None:
+    secret = Secret("correct-horse-battery-staple")
+    text = "x" * (LONGEST_TOLD - 10) + secret.reveal()
+    body = json.dumps({"error": "e", field: text}).encode()
+    objection = judge(RawAnswer(400, CIMultiDictProxy(CIMultiDict()), body))
+    assert "correct" not in str(objection)
+    assert "xxx" in str(objection)

@@ -12,7 +12,7 @@ from multidict import CIMultiDict, CIMultiDictProxy
 
 from orchestrator.errors import ClientRejected, Halted, NoAnswer, TokenRejected
 from orchestrator.halt import Halt
-from orchestrator.model import AppId
+from orchestrator.model import AppId, KeyRef, Kid
 from orchestrator.okta.api import OktaApi
 from orchestrator.okta.authorizer import Remedy
 from orchestrator.okta.call import RawAnswer
@@ -77,6 +77,7 @@ def objects(error: str, text: str = "", *, status: int = 400, **more: object) ->
 FOUND = Says(body=OBJECT, headers=rated())
 NO_PROOF = objects("invalid_dpop_proof", "The DPoP proof JWT header is missing.")
 WITH_NONCE = objects("use_dpop_nonce", "Nonce required.", headers=(("dpop-nonce", "n1"),))
+REFUSED = RawAnswer(401, CIMultiDictProxy(CIMultiDict()), b"")
 REVOKED = Says(status=401, headers=rated(("WWW-Authenticate", EXPIRED)))
 
 
@@ -348,16 +349,44 @@ async def test_many_at_once_fetch_one_token() -> None:
 
 
 async def test_a_late_refusal_of_an_old_token_does_not_touch_the_new_one() -> None:
-    refusal = RawAnswer(401, CIMultiDictProxy(CIMultiDict()), b"")
     script = (grants(access_token="a"), grants(access_token="b"))
     async with peer(*script) as org, calling(org.url) as api:
         auth, ask = api.transport.auth, api.transport.send
         old = await auth.prove("GET", org.url, ask)
-        assert auth.reconsider(old, refusal) is Remedy.TOKEN
+        assert auth.reconsider(old, REFUSED) is Remedy.TOKEN
         assert (await auth.prove("GET", org.url, ask)).headers["Authorization"] == "Bearer b"
-        assert auth.reconsider(old, refusal) is Remedy.TOKEN, "a further attempt has the new one"
+        assert auth.reconsider(old, REFUSED) is Remedy.TOKEN, "a further attempt has the new one"
         assert auth.is_ready
     assert org.lines == [TOKEN, TOKEN]
+
+
+async def test_a_refused_token_is_let_go_though_its_renewal_has_failed_since() -> None:
+    clock = MovableClock()
+    script = (grants(access_token="a"), Says(status=503), grants(access_token="b"))
+    async with peer(*script) as org, calling(org.url, clock=clock) as api:
+        auth, ask = api.transport.auth, api.transport.send
+        old = await auth.prove("GET", org.url, ask)
+        clock.moved += 3350
+        await auth.get_ready(ask)
+        assert auth.is_ready, "one failed renewal does no harm"
+        assert auth.reconsider(old, REFUSED) is Remedy.TOKEN
+        assert (await auth.prove("GET", org.url, ask)).headers["Authorization"] == "Bearer b"
+
+
+async def test_a_token_that_is_refused_while_its_renewal_fails_does_not_come_back() -> None:
+    clock = MovableClock()
+    script: tuple[Step, ...] = (grants(access_token="a"), Hangs(), grants(access_token="b"))
+    async with peer(*script) as org, calling(org.url, clock=clock) as api:
+        auth, ask = api.transport.auth, api.transport.send
+        old = await auth.prove("GET", org.url, ask)
+        clock.moved += 3350
+        async with anyio.create_task_group() as group:
+            group.start_soon(auth.get_ready, ask)
+            await anyio.sleep(0.05)
+            assert len(org.asked) == 2, "it is under way"
+            assert auth.reconsider(old, REFUSED) is Remedy.TOKEN
+        assert (await auth.prove("GET", org.url, ask)).headers["Authorization"] == "Bearer b"
+    assert org.lines == [TOKEN] * 3
 
 
 async def test_while_a_token_is_renewed_calls_go_on_with_the_old_one() -> None:
@@ -417,6 +446,17 @@ async def test_a_slot_that_is_held_is_not_used_with_a_token_that_had_to_be_fetch
 
 
 # Failures
+
+
+async def test_a_lost_attempt_stays_lost_where_the_next_one_gets_no_token() -> None:
+    clock, patient = MovableClock(), RetryPolicy(attempts=2, first_wait=60.0, longest_wait=60.0)
+    script = (grants(expires_in=5), Breaks(), Says(status=503))
+    source = KeyRef(app=AppId("0oaSource"), kid=Kid("kid"))
+    async with peer(*script) as org, calling(org.url, clock=clock, retry=patient) as api:
+        with pytest.raises(NoAnswer, match="no access token could be fetched") as caught:
+            await api.clone_key(source, APP, CallTrace())
+    assert [line == TOKEN for line in org.lines[:3]] == [True, False, True]
+    assert (caught.value.lost, caught.value.answered) == (True, False)
 
 
 async def test_a_failed_fetch_is_shared_by_all_who_waited_for_it() -> None:

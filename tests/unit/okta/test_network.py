@@ -415,6 +415,15 @@ async def test_a_proxy_over_tls_is_held_to_its_certificate(
     assert len(server.heads) == 1
 
 
+async def test_a_password_that_is_no_text_reaches_the_proxy_as_it_is() -> None:
+    password = Secret(os.fsdecode(b"p\xff"))  # as the environment has it
+    async with proxy(refuses=407) as between:
+        url = f"http://127.0.0.1:{between.port}"
+        way = Network(proxy=url, proxy_user="u", proxy_password=password)
+        await refusal(Server(port=443), way)
+    assert f"Basic {base64.b64encode(b'u:p' + bytes([255])).decode()}" in between.text
+
+
 @pytest.mark.parametrize(
     ("status", "message", "asked"),
     [
@@ -509,6 +518,16 @@ def test_why_there_is_no_connection(failure: aiohttp.ClientError, said: str) -> 
     assert not error.lost
     assert said in error.message
     assert "hunter2" not in error.message
+
+
+@pytest.mark.parametrize(
+    ("url", "whose"),
+    [("https://[::1]:8443", "https://[::1]:8443"), ("https://a.okta.com", "the proxy [::1]:8443")],
+)
+def test_a_certificate_at_an_ipv6_address_is_told_like_any_other(url: str, whose: str) -> None:
+    key = key_of("::1")._replace(port=8443)
+    error = aiohttp.ClientConnectorCertificateError(key, ssl.SSLCertVerificationError())
+    assert f"certificate of {whose} is not trusted" in failure_of_exchange(error, url).message
 
 
 async def test_no_variable_and_no_netrc_says_which_way_calls_go(

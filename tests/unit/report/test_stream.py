@@ -46,6 +46,7 @@ from orchestrator.model import (
 from orchestrator.report.document import row_of
 from orchestrator.report.parts import SCHEMA_VERSION, TargetRow
 from orchestrator.report.stream import EventStream
+from orchestrator.secret import Secret
 
 NOON = datetime(2026, 10, 1, 12, 0, 0, 123456, tzinfo=UTC)
 RUN = RunId("20261001T120000Z-00aa11")
@@ -272,10 +273,14 @@ def test_lines_come_in_order_and_are_ascii() -> None:
 
 def test_an_error_is_the_last_line() -> None:
     file = io.StringIO()
+    secret = Secret("told-by-mistake")
+    told = f"not {secret.reveal()}"
     stream(file).fail(ConfigError("which org?", hint="export X"), 4)
-    [line] = lines(file)
+    stream(file).fail(ConfigError(told, hint=told), 4)
+    line, scrubbed = lines(file)
     assert line["type"] == "exit_error"
     assert (line["exit_code"], line["message"], line["hint"]) == (4, "which org?", "export X")
+    assert scrubbed["message"] == scrubbed["hint"] == "not [secret]"
 
 
 def test_every_line_is_flushed_at_once() -> None:
