@@ -104,11 +104,7 @@ def token_by_keyring(scene: Scene) -> None:
 
 
 def token_by_file_of_the_sdks(scene: Scene) -> None:
-    text = f"okta:\n  client:\n    orgUrl: {scene.url}\n    token: {api_token(scene)}\n"
-    scene.sources.append(scene.home / ".okta" / "okta.yaml")
-    scene.sources[-1].parent.mkdir(mode=0o700)
-    scene.sources[-1].touch(mode=0o600)
-    scene.sources[-1].write_text(text)
+    scene.file_of_the_sdks(f"    orgUrl: {scene.url}\n    token: {api_token(scene)}\n")
 
 
 def bearer_by_variable(scene: Scene) -> None:
@@ -199,6 +195,18 @@ def secrets_of_the_way(scene: Scene, authority: trustme.CA, proxy_port: int) -> 
     scene.env["ACME_PROXY"] = scene.secret("password of the proxy")
     unused = f"http://me:{scene.secret('password of another proxy')}@127.0.0.1:1"
     scene.env |= {"HTTPS_PROXY": unused, "https_proxy": unused}
+    other = f"http://me:{scene.secret('password of the proxy for Terraform')}@127.0.0.1:1"
+    scene.env |= {
+        "OKTA_HTTP_PROXY": other,
+        "OKTA_CLIENT_PROXY_HOST": "127.0.0.1",
+        "OKTA_CLIENT_PROXY_PORT": "1",
+        "OKTA_CLIENT_PROXY_USERNAME": "me",
+        "OKTA_CLIENT_PROXY_PASSWORD": scene.secret("password of the proxy for Okta"),
+    }
+    scene.file_of_the_sdks(
+        f"    orgUrl: {scene.url}\n    proxy: {{host: 127.0.0.1, port: 1, username: me, "
+        f"password: {scene.secret('password of the proxy in a file')}}}\n"
+    )
     scene.env["ACME_TOKEN"] = api_token(scene)
     scene.profile(
         "{token: env:ACME_TOKEN}",

@@ -104,6 +104,14 @@ class Scene:
         )
         self.env["OKTA_KEYS_CONFIG"] = str(path)
 
+    def file_of_the_sdks(self, client: str) -> None:
+        """Write the user's file of Okta's SDKs; `client` is what it says of the client."""
+        path = self.home / ".okta" / "okta.yaml"
+        self.sources.append(path)
+        path.parent.mkdir(mode=0o700)
+        path.touch(mode=0o600)
+        path.write_text(f"okta:\n  client:\n{client}")
+
     def write_plan(self, *, hook_env: Sequence[str] = ()) -> None:
         hooks = "".join(
             f"  - {{on: {moment}, run: [./hook.sh], env: [OUT, {', '.join(hook_env)}]}}\n"
