@@ -478,7 +478,9 @@ async def test_a_second_handshake_that_breaks_off_is_no_mistake_of_the_program(
         patient.env["SSL_CERT_FILE"] = str(ca_file)
         seen = await patient.seen()
         listener.shutdown(socket.SHUT_RDWR)
-    assert seen.the("tls") == ("warn", "a second handshake did not come about: EndOfStream", "")
+    grade, text, _ = seen.the("tls")
+    assert grade == "warn"
+    assert text.startswith("a second handshake did not come about: ")
     assert seen.the("org")[0] == "ok"
 
 

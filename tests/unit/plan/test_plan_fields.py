@@ -146,7 +146,7 @@ def test_org_url_accepted(url: str) -> None:
         ("http://acme.okta.com", "could be read on the way"),
         ("http://localhost.evil.example", "could be read on the way"),
         ("http://127.0.0.1.evil.example", "could be read on the way"),
-        ("http://evil.example[::1]:8080", "a host that cannot be read"),
+        ("http://evil.example[::1]:8080", "that cannot be read"),
         ("https://", "must start with https://"),
         ("https://joe:hunter2@acme.okta.com", "user name or a password"),
         ("https://@acme.okta.com", "user name or a password"),
