@@ -385,7 +385,7 @@ class SandboxOrg(Clientele):
         change: Json | None = None,
         **details: object,
     ) -> None:
-        """Append an event to the System Log."""
+        """Append an event to the System Log; a change has one time, on its holder and there."""
         author = by or self.in_the_console()
-        now = self.epoch()
-        self.system_log.record(deed, holder, by=author, at=now, details=details, change=change)
+        at = holder.updated if deed in ("update", "rotate") else self.epoch()
+        self.system_log.record(deed, holder, by=author, at=at, details=details, change=change)

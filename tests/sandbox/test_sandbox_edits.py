@@ -7,10 +7,11 @@ from typing import Any
 import aiohttp
 import pytest
 
+from orchestrator.clock import SystemClock
 from orchestrator.sandbox.editor import edit
 from orchestrator.sandbox.faults import Fault, FaultScript
 from orchestrator.sandbox.org import SandboxOrg
-from orchestrator.sandbox.vocabulary import EndpointName, FaultKind, Resource, When
+from orchestrator.sandbox.vocabulary import Edit, EndpointName, FaultKind, Resource, When
 from tests.sandbox.authority import der_of, issued
 from tests.sandbox.peer import Peer, active_kid, app_path, csrs_path, idp_path, keys_path, opened
 
@@ -356,3 +357,24 @@ async def test_a_fault_on_an_idp_keeps_to_its_targets() -> None:
         listed = await peer.get(keys_path(org.add_app().id))
     assert [reply.status for reply in replies] == [503, 201]
     assert listed.status == 200
+
+
+class Restless(SystemClock):
+    """A clock on which half a second passes with every look at it."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def monotonic(self) -> float:
+        self.looks += 1
+        return self.looks / 2
+
+
+@pytest.mark.parametrize("what", ["label", "kid"])
+def test_a_change_has_one_time_wherever_it_is_told(what: Edit) -> None:
+    org = SandboxOrg(clock=Restless())
+    app = org.add_app()
+    org.add_key(app.id)
+    assert edit(org, app, what)
+    told = [event for event in org.system_log.events if event.at == app.updated]
+    assert len(told) == (2 if what == "kid" else 1)
