@@ -204,11 +204,18 @@ def refused_finding(check: str, what: str, refusal: Refusal) -> Finding:
     )
 
 
-def optional(finding: Finding, *, is_optional: bool) -> Finding:
-    """Turn a failure into a warning where the work is done without it."""
-    if is_optional and finding.grade is Grade.FAIL:
-        return replace(finding, grade=Grade.WARN)
-    return finding
+def allowed_finding(check: str, root: str, read: Reply[bytes] | OrchestratorError) -> Finding:
+    """Say whether a list can be read that some of the work needs."""
+    if isinstance(read, OrchestratorError):
+        return failed(check, read)
+    if read.refusal is not None:
+        return refused_finding(check, root, read.refusal)
+    return Finding(check=check, grade=Grade.OK, text=f"GET {root} is allowed")
+
+
+def optional(finding: Finding) -> Finding:
+    """Turn a failure into a warning: the work is done without it."""
+    return replace(finding, grade=Grade.WARN) if finding.grade is Grade.FAIL else finding
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -20,6 +20,7 @@ from orchestrator.doctor.checks import (
     Finding,
     Grade,
     TlsFacts,
+    allowed_finding,
     clock_finding,
     credential_finding,
     failed,
@@ -111,6 +112,7 @@ class Examination:
     async def permissions(self) -> AsyncIterator[Finding]:
         """Yield what the credential is good for."""
         first: Reply[bytes] | ScopeMissing
+        read: Reply[bytes] | OrchestratorError
         try:
             first = await self.read(self.at.root, self.at.bucket, "limit=1")
         except ScopeMissing as error:
@@ -127,11 +129,15 @@ class Examination:
         yield role_finding(first, "apps" if self.wanted.apps else "identity providers")
         if self.wanted.idps:
             idps = ENDPOINTS[Resource.IDP]
-            yield await self.may_read("idps", idps.root, idps.bucket, "limit=1")
+            read = first  # where nothing but identity providers is wanted
+            if self.wanted.apps:
+                read = await self.tried(idps.root, idps.bucket, "limit=1")
+            yield allowed_finding("idps", idps.root, read)
         if self.wanted.log:
             since = self.api.pacer.org_time(self.clock.wall()) - timedelta(minutes=1)
             query = f"limit=1&since={quote(moment(since))}"
-            yield await self.may_read("log", LOGS, Bucket.LOGS, query)
+            read = await self.tried(LOGS, Bucket.LOGS, query)
+            yield optional(allowed_finding("log", LOGS, read))
         for key in self.wanted.sources[:MOST_SOURCES]:
             yield await self.source(key)
         more = len(self.wanted.sources) - MOST_SOURCES
@@ -190,16 +196,14 @@ class Examination:
         )
         return await self.api.transport.send(call, self.trace)
 
-    async def may_read(self, check: str, root: str, bucket: Bucket, query: str) -> Finding:
-        """Say whether a list can be read that some of the work needs."""
+    async def tried(
+        self, root: str, bucket: Bucket, query: str
+    ) -> Reply[bytes] | OrchestratorError:
+        """Read the smallest part of a list, or return why it cannot be read."""
         try:
-            reply = await self.read(root, bucket, query)
+            return await self.read(root, bucket, query)
         except OrchestratorError as error:
-            return optional(failed(check, error), is_optional=check == "log")
-        if reply.refusal is not None:
-            found = refused_finding(check, root, reply.refusal)
-            return optional(found, is_optional=check == "log")
-        return Finding(check=check, grade=Grade.OK, text=f"GET {root} is allowed")
+            return error
 
     async def source(self, key: KeyRef) -> Finding:
         """Say whether a source of the plan, and its key where it is named, can be read."""

@@ -462,6 +462,8 @@ async def test_who_may_only_see_to_identity_providers_needs_nothing_of_apps(
     assert (seen.code, seen.failing) == (0, [])
     assert seen.the("role")[1].startswith("identity providers may be read")
     assert seen.the("limits")[1].startswith("600 calls a minute for keys")
+    assert seen.the("idps")[0] == "ok"
+    assert [call.template for call in patient.org.log].count("/api/v1/idps") == 1
 
 
 async def test_a_second_handshake_that_breaks_off_is_no_mistake_of_the_program(
